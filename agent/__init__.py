@@ -1,0 +1,1 @@
+"""sayso: voice agents that call tools."""

@@ -1,0 +1,128 @@
+"""What a model is shown: the items of a conversation and the tools it may call.
+
+Items are immutable and in the order in which they happened. A history is valid when every `ToolCall` is followed, before
+the next user item, by the `ToolOutput` with its id; `Session` never stores another kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+JsonObject: TypeAlias = dict[str, Any]
+Samples: TypeAlias = NDArray[np.float32]
+"""Mono audio: shape (n,), float32 in [-1, 1]."""
+
+CallStatus: TypeAlias = Literal["ok", "error", "invalid", "unknown", "timeout", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A piece of mono sound.
+
+    Attributes:
+        samples: Shape (n,), float32, in [-1, 1].
+        sample_rate_hz: Samples a second.
+    """
+
+    samples: Samples
+    sample_rate_hz: int
+
+    @property
+    def seconds(self) -> float:
+        """The length in seconds."""
+        return len(self.samples) / self.sample_rate_hz
+
+
+@dataclass(frozen=True, slots=True)
+class ToolExample:
+    """One worked example of a tool: what somebody says, and the arguments that follow from it."""
+
+    request: str
+    arguments: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as a model sees it.
+
+    Attributes:
+        name: Unique among an agent's tools; letters, digits, ``_`` and ``-``.
+        description: What it does and when to use it.
+        parameters: A closed JSON Schema of type ``object``.
+        examples: Spoken requests with the arguments they should give.
+        filler: A short line to say while the call runs, or None.
+    """
+
+    name: str
+    description: str
+    parameters: JsonObject
+    examples: Sequence[ToolExample] = ()
+    filler: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserInput:
+    """What a user said or wrote in one turn.
+
+    Attributes:
+        text: The words; for speech the transcript, empty until it was recognised.
+        audio: The sound of a spoken turn, or None for a written one.
+        language: BCP 47 tag of the language heard, or None where unknown.
+    """
+
+    text: str = ""
+    audio: Audio | None = field(default=None, compare=False, repr=False)
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantReply:
+    """What the agent said and the user heard.
+
+    Attributes:
+        text: The words that were heard (all of them, or those before an interruption).
+        token_ids: The exact ids that the model generated, where it exposes them; never re-rendered from text.
+        interrupted: The user cut it off.
+    """
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call the model made. ``arguments`` is what it wrote, parsed; validation comes later."""
+
+    call_id: str
+    name: str
+    arguments: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutput:
+    """What came back from a call, as text for the model."""
+
+    call_id: str
+    name: str
+    output: str
+    status: CallStatus = "ok"
+
+
+Item: TypeAlias = UserInput | AssistantReply | ToolCall | ToolOutput
+
+
+def unanswered_calls(items: Sequence[Item]) -> Mapping[str, ToolCall]:
+    """The calls in ``items`` that have no output yet, by call id, in order."""
+    waiting: dict[str, ToolCall] = {}
+    for item in items:
+        if isinstance(item, ToolCall):
+            waiting[item.call_id] = item
+        elif isinstance(item, ToolOutput):
+            waiting.pop(item.call_id, None)
+    return waiting

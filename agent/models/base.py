@@ -1,0 +1,184 @@
+"""`VoiceModel`: what every model is to the agent loop, and the small events it streams."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+from sayso.items import Audio, Item, JsonObject, ToolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a model can do. The loop asks these flags, never a model's name.
+
+    Attributes:
+        name: For people to read.
+        hears: Takes audio in a `UserInput` (and reports `Transcript`s of it).
+        speaks: Streams `Speech` for its replies.
+        says_lines: `VoiceModel.say` can speak a given line in a voice of the model.
+        constrains_calls: A call's name and arguments always fit the schemas.
+        rolls_back: It can cut its own cache at the last token that was heard.
+        sample_rate_hz: Of the audio it speaks; 0 where it does not speak.
+        voices: Names that `ModelRequest.voice` accepts; the first is the default.
+        languages: BCP 47 tags of what it understands; empty where unknown.
+        context_tokens: How long a conversation may be, or 0 where unknown.
+    """
+
+    name: str
+    hears: bool = False
+    speaks: bool = False
+    says_lines: bool = False
+    constrains_calls: bool = False
+    rolls_back: bool = False
+    sample_rate_hz: int = 0
+    voices: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    context_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One round of generation: a conversation in, a stream of `ModelEvent` out.
+
+    Attributes:
+        items: The conversation; the last item is what to answer.
+        instructions: The agent's system text.
+        tools: What may be called; the same tuple for a whole session, so that its prefix can be cached.
+        voice: One of the profile's voices, or None for the default.
+        speak: Whether speech is wanted beside the text.
+        allow_calls: False where the model must answer in words (the rounds of a turn are used up).
+        force_call: True where the model announced a call and did not make it.
+        seed: For sampling; None leaves it to the model.
+    """
+
+    items: Sequence[Item]
+    instructions: str = ""
+    tools: tuple[ToolSpec, ...] = ()
+    voice: str | None = None
+    speak: bool = True
+    allow_calls: bool = True
+    force_call: bool = False
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What the model heard in the last user item. Emitted at most once, before anything else."""
+
+    text: str
+    language: str | None = None
+    type: Literal["transcript"] = "transcript"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The next piece of the reply's words."""
+
+    text: str
+    type: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """The next piece of the reply's sound, and the words it speaks where known."""
+
+    audio: Audio = field(repr=False)
+    text: str = ""
+    type: Literal["speech"] = "speech"
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """A piece of reasoning."""
+
+    text: str
+    type: Literal["thinking"] = "thinking"
+
+
+@dataclass(frozen=True, slots=True)
+class CallOpen:
+    """A tool call begins; its name is known. Calls of a round are numbered from 0."""
+
+    index: int
+    name: str
+    type: Literal["call_open"] = "call_open"
+
+
+@dataclass(frozen=True, slots=True)
+class CallDelta:
+    """The next characters of call ``index``'s JSON arguments."""
+
+    index: int
+    delta: str
+    type: Literal["call_delta"] = "call_delta"
+
+
+@dataclass(frozen=True, slots=True)
+class CallClose:
+    """Call ``index`` is complete.
+
+    Attributes:
+        arguments: The parsed JSON object, or None where the text was no JSON object.
+        raw: The argument text as generated.
+    """
+
+    index: int
+    arguments: JsonObject | None
+    raw: str
+    type: Literal["call_close"] = "call_close"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The round is over.
+
+    Attributes:
+        token_ids: The exact generated ids where the model exposes them.
+        prompt_tokens: Tokens prefilled for this round (not those reused from a cache).
+        completion_tokens: Tokens generated.
+    """
+
+    token_ids: tuple[int, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    type: Literal["done"] = "done"
+
+
+ModelEvent: TypeAlias = Transcript | Text | Speech | Thinking | CallOpen | CallDelta | CallClose | Done
+
+
+@runtime_checkable
+class VoiceModel(Protocol):
+    """A model that listens, thinks, calls and speaks.
+
+    One instance serves any number of sessions. Every method may be cancelled: the task that awaits it is
+    cancelled and the model stops computing.
+    """
+
+    @property
+    def profile(self) -> Profile:
+        """What it can do."""
+        ...
+
+    async def warm(self, request: ModelRequest) -> None:
+        """Load what is needed and prefill the part of ``request`` that all its turns share. Idempotent."""
+        ...
+
+    def respond(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        """Stream one round; the last event is `Done`.
+
+        Raises:
+            ModelError: The model failed.
+            ModelMissingError: Its files or packages are not here.
+        """
+        ...
+
+    def say(self, text: str, voice: str | None = None) -> AsyncIterator[Speech]:
+        """Speak ``text`` as it stands. Only where `Profile.says_lines`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free what it holds. Idempotent."""
+        ...

@@ -1,0 +1,1 @@
+"""Prompts: one text file per prompt and language, and their loader."""

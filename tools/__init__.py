@@ -1,0 +1,1 @@
+"""Tools: what they are and how they run."""

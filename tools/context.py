@@ -1,0 +1,73 @@
+"""`Context`: what a tool may know about the conversation and the call it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+
+def local_timezone() -> tzinfo:
+    """The machine's time zone: by IANA name where it can be found out, else its present offset from UTC."""
+    name = os.environ.get("TZ", "")
+    if not name:
+        try:
+            name = str(Path("/etc/localtime").readlink()).partition("zoneinfo/")[2]
+        except OSError:
+            name = ""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, LookupError, OSError):
+        return datetime.now().astimezone().tzinfo or ZoneInfo("UTC")
+
+
+def _no_report(value: Any) -> None:
+    """Where nobody listens for progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A parameter of this type is filled in by the executor and never shown to the model.
+
+    A session makes one and keeps it; the executor derives one a call. ``Context()`` is enough to call a tool by hand
+    in a test.
+
+    Attributes:
+        state: The session's dict in which tools keep what they must remember. One per session, shared by its tools.
+        call_id: The call's id, or an empty string outside a call.
+        timezone: The user's time zone.
+        clock: Unix time in seconds; a session may run on a virtual clock, so ask this and not `time.time`.
+        cancelled: Set when the call was cancelled or timed out. An async tool is cancelled anyway; a sync tool runs
+            in a thread, which nothing can stop from outside, so a long one should look here
+            (``ctx.cancelled.wait(0.1)``).
+    """
+
+    state: dict[str, Any] = field(default_factory=dict[str, Any])
+    call_id: str = ""
+    timezone: tzinfo = field(default_factory=local_timezone)
+    clock: Callable[[], float] = time.time
+    cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
+    _report: Callable[[Any], None] = field(default=_no_report, repr=False)
+
+    def now(self) -> datetime:
+        """The session clock's time, aware, in the user's zone."""
+        return datetime.fromtimestamp(self.clock(), self.timezone)
+
+    async def report(self, value: Any) -> None:
+        """Tell whoever follows the session how the call gets on (an event `CallProgress`). The model is not shown it.
+
+        Dropped once the call has ended.
+        """
+        self._report(value)
+        await asyncio.sleep(0)  # lets the progress be shown before the tool computes on
+
+    def for_call(self, call_id: str, report: Callable[[Any], None]) -> Context:
+        """The context of one call: the same session, with its own id, progress and cancellation."""
+        return Context(self.state, call_id, self.timezone, self.clock, threading.Event(), report)

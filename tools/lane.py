@@ -1,0 +1,60 @@
+"""`WriteLane`: writes run one at a time, in order, and one that has begun is never cut short."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+
+class Ticket:
+    """A write in its lane.
+
+    Attributes:
+        begun: It runs or ran; from then on nothing in a turn can withdraw it.
+        task: Owned by the lane. Awaiting it through `asyncio.wait` leaves it alone when the waiter is cancelled.
+    """
+
+    __slots__ = ("begun", "task")
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.task: asyncio.Task[None]
+
+    def withdraw(self) -> None:
+        """Take back a write that has not begun; one that has goes on."""
+        if not self.begun:
+            self.task.cancel()
+
+
+class WriteLane:
+    """The writes of a session. It owns their tasks, because they outlive the turn that a user interrupts."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()  # first come, first served
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def submit(self, write: Callable[[], Awaitable[None]]) -> Ticket:
+        """Queue ``write`` behind all that were submitted before."""
+        ticket = Ticket()
+        ticket.task = asyncio.create_task(self._run(ticket, write))
+        self._tasks.add(ticket.task)
+        ticket.task.add_done_callback(self._tasks.discard)
+        return ticket
+
+    async def _run(self, ticket: Ticket, write: Callable[[], Awaitable[None]]) -> None:
+        async with self._turn:
+            ticket.begun = True
+            await write()
+
+    async def aclose(self) -> None:
+        """Wait for the writes that run (their time-outs bound them). Cancelled, it cancels them and waits for that."""
+        tasks = list(self._tasks)
+        if not tasks:
+            return
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            raise

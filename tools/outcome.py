@@ -1,0 +1,36 @@
+"""What became of a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sayso.items import CallStatus, ToolOutput
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """How a call ended.
+
+    Attributes:
+        call_id: The call's id.
+        name: The tool's name as the model wrote it.
+        status: ``ok``, or why not. ``running`` is provisional: a write that an interruption left to finish.
+        output: The text for the model: short, neutralised, never a traceback.
+        value: What the tool returned, where ``status`` is ``ok``.
+        say: What may be spoken of it without asking the model, or None.
+        seconds: How long the tool ran; 0 where it did not.
+    """
+
+    call_id: str
+    name: str
+    status: CallStatus
+    output: str
+    value: Any = None
+    say: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def item(self) -> ToolOutput:
+        """The conversation's item for it."""
+        return ToolOutput(self.call_id, self.name, self.output, self.status)

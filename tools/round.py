@@ -1,0 +1,201 @@
+"""`Round`: the calls that a model makes in one go, scheduled by what they do to the world.
+
+    async with executor.round(ctx, emit) as calls:
+        calls.start(call)                    # the moment its JSON closes; the next one may still be being written
+        outcomes = await calls.outcomes()    # in call order
+
+What holds, whatever happens:
+
+1. Every call that was started ends in exactly one `CallOutcome` and one `CallFinished`. `CallStarted` comes before it
+   if and only if the function ran.
+2. ``outcomes()`` and ``finished`` are in the order of ``start``.
+3. Pure and read calls begin at once and run in parallel. Writes run one at a time in the order of ``start``, behind
+   those of earlier rounds of the session.
+4. Leaving the scope early (the turn was interrupted, or failed) cancels pure and read calls and waits until they have
+   ended, and withdraws writes that have not begun: both end as ``cancelled``. A write that has begun runs on under
+   its own time-out and its outcome goes to `Executor.late`, once. No write runs twice, and none begins after its
+   scope was left.
+5. No outcome is lost: what ended before the scope was left is in ``finished`` (a cancelled turn reads it there), what
+   ends later is late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sayso.events import CallFinished, CallProgress, CallStarted
+from sayso.items import ToolCall
+from sayso.tools.context import Context
+from sayso.tools.lane import Ticket
+from sayso.tools.outcome import CallOutcome
+
+if TYPE_CHECKING:
+    from sayso.tools.executor import Executor, Job
+
+CallEvent: TypeAlias = CallStarted | CallProgress | CallFinished
+Emit: TypeAlias = Callable[[CallEvent], None]
+"""Takes an event at once and never fails; the session stamps it."""
+
+Late: TypeAlias = Callable[[CallOutcome], None]
+"""Takes the outcome of a write that ended after its round."""
+
+INTERRUPTED = "This call was stopped because the user interrupted; it has no result."
+NOT_RUN = "This call was not run because the user interrupted."
+
+
+def no_emit(event: CallEvent) -> None:
+    """Where nobody follows."""
+
+
+class _Slot:
+    """One call's place in the round."""
+
+    __slots__ = ("call", "outcome", "task", "ticket")
+
+    def __init__(self, call: ToolCall) -> None:
+        self.call = call
+        self.outcome: CallOutcome | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.ticket: Ticket | None = None
+
+
+class Round:
+    """See the module's docstring. Made by `Executor.round`; entered once."""
+
+    def __init__(self, executor: Executor, ctx: Context, emit: Emit) -> None:
+        self._executor = executor
+        self._ctx = ctx
+        self._emit = emit
+        self._slots: list[_Slot] = []
+        self._left = False
+
+    async def __aenter__(self) -> Round:
+        """The scope that the calls live in."""
+        return self
+
+    def start(self, call: ToolCall) -> None:
+        """Validate a call and set it going.
+
+        Raises:
+            RuntimeError: The scope was left.
+        """
+        slot = self._add(call)
+        job = self._executor.admit(call)
+        if isinstance(job, CallOutcome):
+            self._finish(slot, job)
+        elif job.at_once:
+            self._run_at_once(slot, job)
+        elif job.tool.effect.changes_something:
+            slot.ticket = self._executor.lane.submit(partial(self._run, slot, job))
+            slot.task = slot.ticket.task
+        else:
+            slot.task = asyncio.create_task(self._run(slot, job))
+
+    def reject(self, call: ToolCall, raw: str) -> None:
+        """Take note of a call whose arguments ``raw`` are no JSON object; it ends as ``invalid``."""
+        self._finish(self._add(call), self._executor.bad_json(call, raw))
+
+    def refuse(self, call: ToolCall, reason: str) -> None:
+        """Take note of a call that may not run now; it ends as ``cancelled`` with ``reason`` for the model."""
+        self._finish(self._add(call), self._executor.refused(call, "cancelled", reason))
+
+    async def outcomes(self) -> list[CallOutcome]:
+        """Wait for the calls started so far. Cancelling the wait cancels no call; leaving the scope does."""
+        await self._wait([slot.task for slot in self._slots if slot.task is not None])
+        self._give_up_unfinished()
+        return self.finished
+
+    @property
+    def finished(self) -> list[CallOutcome]:
+        """The outcomes there are by now, in call order; also after the scope was left."""
+        return [slot.outcome for slot in self._slots if slot.outcome is not None]
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Wait for the calls; on the way out of an exception, stop what may be stopped.
+
+        A TaskGroup would do the first half, but it wraps the body's own exception in a group.
+        """
+        try:
+            if kind is None:
+                await self.outcomes()
+        finally:
+            await self._stop()
+            self._left = True  # nothing awaits between here and the caller: what ends from now on is late
+
+    def _add(self, call: ToolCall) -> _Slot:
+        if self._left:
+            raise RuntimeError("this round is over")
+        slot = _Slot(call)
+        self._slots.append(slot)
+        return slot
+
+    def _context(self, slot: _Slot) -> Context:
+        call = slot.call
+
+        def report(value: Any) -> None:
+            if slot.outcome is None:
+                self._emit(CallProgress(call_id=call.call_id, name=call.name, value=value))
+
+        return self._ctx.for_call(call.call_id, report)
+
+    def _run_at_once(self, slot: _Slot, job: Job) -> None:
+        call = slot.call
+        ctx = self._context(slot) if job.tool.wants_context else self._ctx
+        self._emit(CallStarted(call_id=call.call_id, name=call.name))
+        self._finish(slot, self._executor.perform_inline(job, ctx))
+
+    async def _run(self, slot: _Slot, job: Job) -> None:
+        call = slot.call
+        started = partial(self._emit, CallStarted(call_id=call.call_id, name=call.name))
+        try:
+            outcome = await self._executor.perform(job, self._context(slot), started)
+        except asyncio.CancelledError:
+            self._finish(slot, self._executor.refused(call, "cancelled", INTERRUPTED))
+            raise
+        self._finish(slot, outcome)
+
+    def _finish(self, slot: _Slot, outcome: CallOutcome) -> None:
+        slot.outcome = outcome
+        self._emit(
+            CallFinished(
+                call_id=outcome.call_id,
+                name=outcome.name,
+                status=outcome.status,
+                output=outcome.output,
+                seconds=outcome.seconds,
+            )
+        )
+        if self._left:
+            self._executor.late(outcome)
+
+    async def _stop(self) -> None:
+        ending: list[asyncio.Task[None]] = []
+        for slot in self._slots:
+            if slot.task is None or slot.task.done():
+                continue
+            if slot.ticket is None:
+                slot.task.cancel()
+            else:
+                slot.ticket.withdraw()
+            if slot.ticket is None or not slot.ticket.begun:
+                ending.append(slot.task)
+        await self._wait(ending)
+        self._give_up_unfinished()
+
+    async def _wait(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Wait until all have ended, and pass on a failure that is not a tool's (an ``emit`` that raised)."""
+        if not tasks:
+            return
+        await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
+
+    def _give_up_unfinished(self) -> None:
+        """Give an outcome to calls whose task was cancelled before its first step."""
+        for slot in self._slots:
+            if slot.outcome is None and (slot.task is None or slot.task.done()):
+                self._finish(slot, self._executor.refused(slot.call, "cancelled", NOT_RUN))

@@ -1,0 +1,149 @@
+"""What is spoken of a simple result without asking the model again: a template over the result's fields, or a function.
+
+A template is `str.format` without its dangers: plain field names only, no attributes, no indexes, no conversions. The
+values are data, so they are made speakable and neutralised; where one cannot be spoken (a list, nothing, a long text)
+nothing is said and the model phrases the answer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import string
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import date, time
+from decimal import Decimal
+from enum import Enum
+from typing import Any, TypeAlias, cast
+
+from pydantic import BaseModel
+from sayso.errors import ToolDefinitionError
+from sayso.tools.text import neutralise
+
+Speak: TypeAlias = Callable[[Any], str | None]
+"""From a tool's result to the words to say, or None where the model should phrase it."""
+
+MAX_SAY_CHARS = 400
+"""A longer line is not spoken as it stands (half a minute of speech): the model sums it up."""
+
+_log = logging.getLogger(__name__)
+_SCALARS: tuple[type, ...] = (str, int, float, Decimal, bool, date, time, Enum)
+
+
+class _Unspeakable(Exception):
+    """A value has no plain spoken form."""
+
+
+def compile_say(say: str | Speak, returns: Any, place: str) -> Speak:
+    """A safe function from a result to what is said; it never raises.
+
+    Args:
+        say: A template such as ``"It is {time} in {place}."``, or a function of the result.
+        returns: The tool's return annotation; where its fields are known, the template's are checked against them.
+        place: Who is defined and where, for errors.
+
+    Raises:
+        ToolDefinitionError: The template is malformed or names a field that the result does not have.
+    """
+    if callable(say):
+        return _guarded(say, place)
+    parts = _parse(say, place)
+    known = known_fields(returns)
+    for _, name, _ in parts:
+        if name is not None and known is not None and name not in known:
+            raise ToolDefinitionError(
+                f"{place}: the say template names {{{name}}}, which the result does not have.",
+                f"Its fields are: {', '.join(sorted(known))}.",
+            )
+
+    def render(result: Any) -> str | None:
+        fields = _fields(result)
+        return "".join(text + ("" if name is None else _speakable(fields[name], spec)) for text, name, spec in parts)
+
+    return _guarded(render, place)
+
+
+def _guarded(speak: Speak, place: str) -> Speak:
+    def guarded(result: Any) -> str | None:
+        try:
+            words = speak(result)
+        except (_Unspeakable, KeyError):
+            return None
+        except Exception:
+            _log.exception("%s: the say template failed", place)
+            return None
+        if not isinstance(words, str) or not words.strip() or len(words) > MAX_SAY_CHARS:
+            return None
+        return " ".join(neutralise(words).split())
+
+    return guarded
+
+
+def _parse(template: str, place: str) -> list[tuple[str, str | None, str]]:
+    """(literal text, field name, format spec) triples.
+
+    Raises:
+        ToolDefinitionError: Malformed, or more than plain fields.
+    """
+    try:
+        pieces = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ToolDefinitionError(f"{place}: the say template is malformed: {error}.") from None
+    parts: list[tuple[str, str | None, str]] = []
+    for text, name, spec, conversion in pieces:
+        if name is not None and (not name.isidentifier() or conversion or "{" in (spec or "")):
+            raise ToolDefinitionError(
+                f"{place}: the say template may use plain field names only, not {{{name}}}.",
+                "Use a function for anything more: say=lambda result: ...",
+            )
+        parts.append((text, name, spec or ""))
+    return parts
+
+
+def known_fields(returns: Any) -> frozenset[str] | None:
+    """The field names of results annotated ``returns``, or None where they cannot be known before a call."""
+    origin, parts = typing.get_origin(returns), typing.get_args(returns)
+    if origin is typing.Annotated:
+        return known_fields(parts[0])
+    if origin in (typing.Union, types.UnionType):
+        some = [part for part in parts if part is not type(None)]
+        return known_fields(some[0]) if len(some) == 1 else None
+    if not isinstance(returns, type):
+        return None
+    if issubclass(returns, BaseModel):
+        return frozenset(returns.model_fields) | frozenset(returns.model_computed_fields)
+    if dataclasses.is_dataclass(returns):
+        return frozenset(field.name for field in dataclasses.fields(returns))
+    if typing.is_typeddict(returns) or hasattr(returns, "_fields"):
+        return frozenset(typing.get_type_hints(returns))
+    return frozenset({"result"}) if issubclass(returns, _SCALARS) else None
+
+
+def _fields(result: Any) -> Mapping[str, Any]:
+    """The declared fields of a result; a plain value is its own single field ``result``."""
+    if isinstance(result, Mapping):
+        return cast("Mapping[str, Any]", result)
+    if isinstance(result, BaseModel):
+        computed = type(result).model_computed_fields
+        return result.__dict__ | {name: getattr(result, name) for name in computed} if computed else result.__dict__
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        return {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+    if isinstance(result, tuple) and hasattr(result, "_asdict"):
+        return cast("Any", result)._asdict()
+    return {"result": result}
+
+
+def _speakable(value: Any, spec: str) -> str:
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if spec and isinstance(value, _SCALARS):
+        return format(value, spec)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else f"{value:.10g}"
+    if isinstance(value, (str, int, Decimal, date, time)):
+        return str(value)
+    raise _Unspeakable

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # numpy takes half of the time that importing sayso may take
+    import numpy as np
+    from numpy.typing import NDArray
 
 JsonObject: TypeAlias = dict[str, Any]
-Samples: TypeAlias = NDArray[np.float32]
+Samples: TypeAlias = "NDArray[np.float32]"
 """Mono audio: shape (n,), float32 in [-1, 1]."""
 
 CallStatus: TypeAlias = Literal["ok", "error", "invalid", "unknown", "timeout", "cancelled"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -166,8 +166,8 @@ class VoiceModel(Protocol):
         """Load what is needed and prefill the part of ``request`` that all its turns share. Idempotent."""
         ...
 
-    def respond(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
-        """Stream one round; the last event is `Done`.
+    def respond(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Stream one round; the last event is `Done`. Closing the generator stops the computation.
 
         Raises:
             ModelError: The model failed.
@@ -175,7 +175,7 @@ class VoiceModel(Protocol):
         """
         ...
 
-    def say(self, text: str, voice: str | None = None) -> AsyncIterator[Speech]:
+    def say(self, text: str, voice: str | None = None) -> AsyncGenerator[Speech, None]:
         """Speak ``text`` as it stands. Only where `Profile.says_lines`."""
         ...
 

@@ -1,0 +1,58 @@
+# make demo: set up and talk to the agent.  make test: set up and run the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint format typing models lock bench clean
+.DEFAULT_GOAL := demo
+
+demo: $(VENV)/.local models
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev models typing
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev typing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+models: $(VENV)/.local
+	$(BIN)/sayso models pull
+
+bench: $(VENV)/.dev models
+	$(BIN)/python -m benchmarks
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sayso needs Python 3.11 or later")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.local: requirements/local.lock pyproject.toml setup.py | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --require-hashes -r requirements/local.lock
+	$(BIN)/pip install --quiet --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.local
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.lock
+	touch $@
+
+# Type checkers and editors follow these links, since the folders are not named as the package.
+typing:
+	@mkdir -p .typing/sayso
+	@find .typing/sayso -type l -delete
+	@cd .typing/sayso && for entry in ../../agent/*; do ln -s "$$entry" .; done
+	@cd .typing/sayso && for folder in tools prompts evals; do [ ! -d ../../$$folder ] || ln -s ../../$$folder $$folder; done
+
+# Pin exact versions of what pyproject.toml asks for.
+lock: | $(VENV)/bin/python
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --universal --generate-hashes --no-header --no-emit-index-url -q -o requirements/local.lock
+	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --extra piper --extra dev --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/local.lock -o requirements/dev.lock
+
+clean:
+	rm -rf $(VENV) .typing out build *.egg-info

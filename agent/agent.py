@@ -1,0 +1,94 @@
+"""`Agent`: the definition of a voice agent. It holds no conversation; a `Session` does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from sayso.errors import UsageError
+from sayso.intake import Input
+from sayso.models.base import VoiceModel
+from sayso.result import TurnResult
+from sayso.session import Session
+from sayso.tools.registry import Registry
+from sayso.tools.tool import Tool
+from sayso.turn import TurnPolicy
+
+
+@dataclass(frozen=True)
+class Agent:
+    """What an agent is: its instructions, its tools, its model and its voice.
+
+        agent = Agent(tools=[opening_hours], instructions="You answer for a bakery.")
+        result = agent.ask_sync("When are you open on Friday?")
+
+    Attributes:
+        instructions: What the model is told once, before everything else.
+        tools: Functions made tools by `sayso.tool`. Names are unique.
+        model: What listens, thinks and speaks; None: the embedded models (``pip install 'sayso[local]'``).
+        voice: One of the model's voices; None: its default.
+        timezone: IANA name of the user's time zone; None: the machine's.
+        policy: How turns run.
+        seed: For models that sample.
+
+    Raises:
+        ToolDefinitionError: Two tools have one name, or something is not a tool.
+        UsageError: The model has no such voice.
+    """
+
+    instructions: str = ""
+    tools: Iterable[Tool[..., Any]] = ()
+    model: VoiceModel | None = None
+    voice: str | None = None
+    timezone: str | None = None
+    policy: TurnPolicy = field(default_factory=TurnPolicy)
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before a model is loaded."""
+        object.__setattr__(self, "tools", tuple(self.tools))
+        _ = self.registry
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The tools by name."""
+        return Registry(self.tools)
+
+    @cached_property
+    def voice_model(self) -> VoiceModel:
+        """The model; the embedded one is made here, and loaded when it is first asked."""
+        if self.model is not None:
+            return self.model
+        from sayso.models.embedded import embedded_model
+
+        return embedded_model()
+
+    def session(self, *, clock: Callable[[], float] = time.time, speak: bool | None = None) -> Session:
+        """Start a conversation; see `Session`."""
+        return Session(self, clock=clock, speak=speak)
+
+    async def ask(self, what: Input, *, sample_rate_hz: int | None = None, speak: bool | None = None) -> TurnResult:
+        """Ask once, in a conversation of its own; see `Session.ask`."""
+        async with self.session(speak=speak) as session:
+            return await session.ask(what, sample_rate_hz=sample_rate_hz)
+
+    def ask_sync(self, what: Input, *, sample_rate_hz: int | None = None, speak: bool | None = None) -> TurnResult:
+        """`ask`, for code without an event loop.
+
+        Raises:
+            UsageError: An event loop is running here; await `ask` instead.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(self.ask(what, sample_rate_hz=sample_rate_hz, speak=speak))
+        raise UsageError("ask_sync was called where an event loop is running.", "Use: await agent.ask(...)")
+
+    async def aclose(self) -> None:
+        """Free the model."""
+        if (model := self.__dict__.get("voice_model")) is not None:
+            await model.aclose()

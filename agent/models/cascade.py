@@ -1,0 +1,171 @@
+"""A `VoiceModel` from three parts: a recogniser hears, a language model thinks and calls, a synthesiser speaks.
+
+The parts overlap: speech is recognised while the language model still loads, and each sentence is spoken while the
+next is decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Protocol
+
+from sayso.items import Audio, Item, UserInput
+from sayso.models.base import CallOpen, Done, ModelEvent, ModelRequest, Profile, Speech, Text, Transcript
+from sayso.models.parts import Part
+from sayso.models.whisper import Recognition
+from sayso.speech.tts.base import Synthesizer
+from sayso.speech.tts.sentences import SentenceSplitter
+from sayso.streams import pushed
+
+Push = Callable[[ModelEvent], None]
+
+
+class Recognizer(Protocol):
+    """Turns speech into words."""
+
+    def transcribe(self, audio: Audio, language: str | None = None) -> Recognition:
+        """Recognise one utterance. Blocks."""
+        ...
+
+
+class LanguageModel(Protocol):
+    """Answers a written conversation or calls a tool."""
+
+    async def warm(self, request: ModelRequest) -> None:
+        """Load, and prefill what all turns share."""
+        ...
+
+    def respond(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Stream `Text` and calls; `Done` last."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+class CascadeModel:
+    """Hears, thinks and speaks with three models.
+
+    Args:
+        profile: What the whole can do.
+        recognizer: Hears.
+        language_model: Thinks.
+        synthesizer: Speaks.
+        language: BCP 47 tag that users speak; None: find out each time.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        recognizer: Part[Recognizer],
+        language_model: LanguageModel,
+        synthesizer: Part[Synthesizer],
+        *,
+        language: str | None = "en",
+    ) -> None:
+        self.profile = profile
+        self._recognizer = recognizer
+        self._language_model = language_model
+        self._synthesizer = synthesizer
+        self._language = language
+
+    async def warm(self, request: ModelRequest) -> None:
+        """Load the three parts side by side and prefill the prompt."""
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(self._recognizer.get())
+            parts.create_task(self._synthesizer.get())
+            parts.create_task(self._language_model.warm(request))
+
+    def respond(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Hear the last item if it was spoken, answer, and speak the answer sentence by sentence."""
+
+        async def produce(push: Push) -> None:
+            if request.speak:
+                self._synthesizer.start()
+            written = await self._hear(request, push)
+            if written is None:
+                push(Done())
+                return
+            if not request.speak:
+                async with aclosing(self._language_model.respond(written)) as events:
+                    async for event in events:
+                        push(event)
+                return
+            async with asyncio.TaskGroup() as tasks:
+                sentences: asyncio.Queue[str | None] = asyncio.Queue()
+                speaking = tasks.create_task(self._speak(sentences, request.voice, push))
+                done = await self._think(written, sentences, push)
+                await speaking
+                push(done)
+
+        return pushed(produce)
+
+    async def say(self, text: str, voice: str | None = None) -> AsyncGenerator[Speech, None]:
+        """Speak ``text``, sentence by sentence."""
+        splitter = SentenceSplitter()
+        for sentence in [*splitter.feed(text), *splitter.flush()]:
+            if speech := await self._voiced(sentence, voice):
+                yield speech
+
+    async def aclose(self) -> None:
+        """Free the parts."""
+        await self._language_model.aclose()
+        self._recognizer.close()
+        self._synthesizer.close()
+
+    async def _hear(self, request: ModelRequest, push: Push) -> ModelRequest | None:
+        """The request with words in place of sound; None where there were none."""
+        last = request.items[-1]
+        if not isinstance(last, UserInput) or last.text or last.audio is None:
+            return request
+        self._recognizer.start()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._language_model.warm(request))  # loads while we listen
+            heard = await self._recognizer.use(_transcribe, last.audio, self._language)
+            push(Transcript(heard.text, heard.language))
+        items: tuple[Item, ...] = (*request.items[:-1], replace(last, text=heard.text, language=heard.language))
+        return replace(request, items=items) if heard.text else None
+
+    async def _think(self, request: ModelRequest, sentences: asyncio.Queue[str | None], push: Push) -> Done:
+        """Pass the language model's events on and its sentences to the synthesiser."""
+        splitter = SentenceSplitter()
+        done = Done()
+        async with aclosing(self._language_model.respond(request)) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    done = event
+                    continue
+                push(event)
+                if isinstance(event, Text):
+                    _put(sentences, splitter.feed(event.text))
+                elif isinstance(event, CallOpen):
+                    _put(sentences, splitter.flush())  # what was said before a call is not held back by it
+        _put(sentences, [*splitter.flush(), None])
+        return done
+
+    async def _speak(self, sentences: asyncio.Queue[str | None], voice: str | None, push: Push) -> None:
+        while (sentence := await sentences.get()) is not None:
+            if speech := await self._voiced(sentence, voice):
+                push(speech)
+
+    async def _voiced(self, sentence: str, voice: str | None) -> Speech | None:
+        if not any(character.isalnum() for character in sentence):
+            return None
+        return Speech(await self._synthesizer.use(_synthesize, sentence, voice), sentence)
+
+
+def _transcribe(recognizer: Recognizer, audio: Audio, language: str | None) -> Recognition:
+    return recognizer.transcribe(audio, language)
+
+
+def _synthesize(synthesizer: Synthesizer, text: str, voice: str | None) -> Audio:
+    return synthesizer.synthesize(text, voice)
+
+
+def _put(queue: asyncio.Queue[str | None], sentences: Iterable[str | None]) -> None:
+    for sentence in sentences:
+        queue.put_nowait(sentence)

@@ -1,0 +1,56 @@
+"""A heavy part of a model: loaded once, in a thread of its own, and used only there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+P = TypeVar("P")
+T = TypeVar("T")
+
+
+class Part(Generic[P]):
+    """Something that takes long to load and blocks while it works.
+
+    It may be shared by sessions in several event loops: everything runs in order in its one thread.
+
+    Args:
+        name: Of the thread.
+        load: Makes the part; called at most once, in the thread, unless it fails.
+    """
+
+    def __init__(self, name: str, load: Callable[[], P]) -> None:
+        self._load = load
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sayso-{name}")
+        self._lock = Lock()
+        self._loaded: Future[P] | None = None
+
+    def start(self) -> None:
+        """Begin to load, if that has not begun."""
+        self._future()
+
+    async def get(self) -> P:
+        """The loaded part.
+
+        Raises:
+            SaysoError: As ``load`` does; the next call tries again.
+        """
+        return await asyncio.shield(asyncio.wrap_future(self._future()))  # others may wait for it too
+
+    async def use(self, work: Callable[..., T], *args: Any) -> T:
+        """Run ``work(part, *args)`` in the part's thread. Work that was cancelled before it began never runs."""
+        part = await self.get()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, part, *args)
+
+    def _future(self) -> Future[P]:
+        with self._lock:
+            if self._loaded is None or (self._loaded.done() and self._loaded.exception() is not None):
+                self._loaded = self._thread.submit(self._load)
+            return self._loaded
+
+    def close(self) -> None:
+        """Let the thread end when its work is done."""
+        self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,253 @@
+"""One conversation: its history, its clock, and one turn at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import tzinfo
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from sayso.errors import SaysoError, UsageError
+from sayso.events import Event, Interrupted, SpeechEnded, SpeechStarted, TurnDone, TurnFailed, TurnStarted
+from sayso.history import as_heard, reply_text, settled, voiced_ms, with_late_output
+from sayso.intake import Frames, Input, listen
+from sayso.items import Item, ToolOutput
+from sayso.models.base import ModelRequest
+from sayso.result import TurnResult, summarise
+from sayso.speech.lines import Lines
+from sayso.streams import pushed
+from sayso.tools.context import Context, local_timezone
+from sayso.tools.executor import CallOutcome, Executor
+from sayso.turn import Turn
+
+if TYPE_CHECKING:
+    from sayso.agent import Agent
+
+Push = Callable[[Event], None]
+
+
+class Session:
+    """A conversation with an agent. Made by `Agent.session`; use it as an async context manager.
+
+    A session runs one turn at a time. Its history is always valid: every call has an output, and a reply that was cut off
+    holds the words that were heard. Its clock is the event loop's.
+
+    Args:
+        agent: The definition.
+        clock: The wall clock that tools are shown: Unix time in seconds.
+        speak: Whether replies are spoken beside being written; None: where the model can.
+    """
+
+    def __init__(self, agent: Agent, *, clock: Callable[[], float] = time.time, speak: bool | None = None) -> None:
+        self.agent = agent
+        self._model = agent.voice_model
+        self._context = Context(timezone=timezone_named(agent.timezone), clock=clock)
+        self._executor = Executor(agent.tools, late=self._keep_late)
+        self._speak = self._model.profile.speaks if speak is None else speak
+        self._lines = Lines(self._model, agent.voice)
+        self._history: list[Item] = []
+        self._task: asyncio.Task[Any] | None = None
+        self._interrupted = False
+        self._played_ms: int | None = None
+        self._turns = 0
+        self._generation = 0
+        self._seq = 0
+
+    async def __aenter__(self) -> Session:
+        """Nothing is loaded yet; see `warm`."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End what still runs."""
+        await self.interrupt()
+        await self._executor.aclose()
+
+    @property
+    def history(self) -> tuple[Item, ...]:
+        """The conversation so far: complete turns, and what was heard of interrupted ones."""
+        return tuple(self._history)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What tools keep between calls (`Context.state`)."""
+        return self._context.state
+
+    async def warm(self) -> None:
+        """Load the model, prefill instructions and tools, and make the fillers ready. Asking does the first two as well."""
+        await self._model.warm(self._request())
+        if self._speak:
+            await self._lines.prepare(tool.filler for tool in self.agent.registry.specs)
+
+    async def ask(self, what: Input, *, sample_rate_hz: int | None = None) -> TurnResult:
+        """Run one turn to its end and return all of it.
+
+        Args:
+            what: Words (str), a sound file (`pathlib.Path` or its bytes), an `Audio`, samples, or a stream of frames.
+            sample_rate_hz: Needed for samples and frames.
+
+        Raises:
+            SaysoError: The input cannot be used, or the model failed.
+        """
+        events: list[Event] = []
+        async with aclosing(self.stream(what, sample_rate_hz=sample_rate_hz)) as stream:
+            async for event in stream:
+                events.append(event)
+        return summarise(events)
+
+    def stream(self, what: Input, *, sample_rate_hz: int | None = None) -> AsyncGenerator[Event, None]:
+        """Run one turn and yield its events as they happen. Closing the generator ends the turn.
+
+        Raises:
+            SaysoError: As `ask`; `TurnFailed` is the event before it.
+        """
+
+        async def produce(push: Push) -> None:
+            await self._run_turn(what, sample_rate_hz, push)
+
+        return pushed(produce)
+
+    def converse(
+        self,
+        frames: Frames,
+        *,
+        sample_rate_hz: int,
+        played_ms: Callable[[], int | None] = lambda: None,
+        barge_in: bool = True,
+    ) -> AsyncGenerator[Event, None]:
+        """Talk: find turns in live audio and answer each, until the frames end.
+
+        A turn that fails is reported by `TurnFailed` and the conversation goes on.
+
+        Args:
+            frames: Mono float32 pieces of any length.
+            sample_rate_hz: Of the frames.
+            played_ms: How much of the running turn's audio the user has heard; None where that is not known.
+            barge_in: Whether speech interrupts a reply. Without it, what is said during a turn is not heard.
+        """
+        from sayso.speech.endpointing import Endpointer, SpeechBegan, Utterance
+
+        async def produce(push: Push) -> None:
+            endpointer = Endpointer(sample_rate_hz)
+            async with asyncio.TaskGroup() as turns:
+                async for frame in frames:
+                    if self._task is not None and not barge_in:
+                        endpointer.reset()
+                        continue
+                    for found in endpointer.feed(frame):
+                        if isinstance(found, SpeechBegan):
+                            await self.interrupt(played_ms())
+                            self._stamper(push)(SpeechStarted(at_ms=found.at_ms))
+                        elif isinstance(found, Utterance):
+                            self._stamper(push)(SpeechEnded(at_ms=found.end_ms))
+                            await self.interrupt(played_ms())
+                            turns.create_task(self._try_turn(found.audio, push))
+                            await asyncio.sleep(0)  # let it begin, so that it counts as running
+
+        return pushed(produce)
+
+    async def interrupt(self, played_ms: int | None = None) -> None:
+        """Cut the running turn off, and history at what was heard. Does nothing between turns.
+
+        Args:
+            played_ms: How much of the turn's audio was played, fillers included; None takes all that was emitted.
+        """
+        task = self._task
+        if task is None or task is asyncio.current_task():
+            return
+        self._interrupted, self._played_ms = True, played_ms
+        self._generation += 1
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def _try_turn(self, what: Input, push: Push) -> None:
+        try:
+            await self._run_turn(what, None, push)
+        except SaysoError:
+            pass  # `TurnFailed` told
+
+    async def _run_turn(self, what: Input, sample_rate_hz: int | None, push: Push) -> None:
+        if self._task is not None:
+            raise UsageError("A turn is still running in this session.", "Await it, or call interrupt() first.")
+        self._task = task = asyncio.current_task()
+        assert task is not None
+        self._interrupted, self._played_ms = False, None
+        self._turns += 1
+        emit = self._stamper(push)
+        turn = Turn(
+            model=self._model,
+            executor=self._executor,
+            context=self._context,
+            request=self._request(),
+            emit=emit,
+            filler=lambda name: self._lines.filler(self._executor.spec(name)),
+            policy=self.agent.policy,
+            number=self._turns,
+        )
+        items: list[Item] = []
+        try:
+            emit(TurnStarted())
+            user = await listen(what, sample_rate_hz, hears=self._model.profile.hears)
+            if user is not None:
+                await turn.run(user)
+            reason = "completed" if turn.understood else "no_speech"
+        except asyncio.CancelledError:
+            if not self._interrupted:
+                raise
+            task.uncancel()
+            reason = "interrupted"
+            emit = self._stamper(push)
+            emit(Interrupted(played_ms=voiced_ms(turn.voiced) if self._played_ms is None else self._played_ms))
+        except SaysoError as error:
+            emit(TurnFailed(message=str(error)))
+            raise
+        finally:
+            items = settled(as_heard(turn.items, turn.voiced, self._played_ms) if self._interrupted else turn.items)
+            self._history += items
+            self._task = None
+        emit(TurnDone(reason=reason, text=reply_text(items), stages=dict(turn.stages)))
+
+    def _request(self) -> ModelRequest:
+        """The part of every round that is constant in a turn."""
+        return ModelRequest(
+            items=tuple(self._history),
+            instructions=self.agent.instructions,
+            tools=self.agent.registry.specs,
+            voice=self.agent.voice,
+            speak=self._speak,
+            seed=self.agent.seed,
+        )
+
+    def _stamper(self, push: Push) -> Push:
+        """An emitter that numbers events for the present turn and generation."""
+        turn, generation = self._turns, self._generation
+        now = asyncio.get_running_loop().time
+
+        def emit(event: Event) -> None:
+            if generation == self._generation:  # what an interrupted turn still emits is dropped
+                self._seq += 1
+                push(replace(event, turn=turn, generation=generation, seq=self._seq, time_s=now()))
+
+        return emit
+
+    def _keep_late(self, outcome: CallOutcome) -> None:
+        """Store the outcome of a call that went on after its turn was cut off; the model sees it in the next turn."""
+        output = ToolOutput(outcome.call_id, outcome.name, outcome.output, outcome.status)
+        self._history = with_late_output(self._history, output)
+
+
+def timezone_named(name: str | None) -> tzinfo:
+    """The zone with an IANA name; the machine's for None.
+
+    Raises:
+        UsageError: There is no such zone.
+    """
+    if name is None:
+        return local_timezone()
+    try:
+        return ZoneInfo(name)
+    except (ValueError, LookupError, OSError):
+        raise UsageError(f"There is no time zone {name!r}.", "Use an IANA name such as Europe/Lisbon.") from None

@@ -1,0 +1,93 @@
+"""Fixed lines in the session's voice: rendered once per voice and line, kept on disk, played at no cost."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sayso.items import Audio, ToolSpec
+from sayso.models.base import VoiceModel
+from sayso.settings import cache_root
+
+
+@dataclass(frozen=True, slots=True)
+class Filler:
+    """A line that is ready to be played while a call runs."""
+
+    text: str
+    audio: Audio = field(repr=False)
+
+
+class Lines:
+    """The fixed lines of one voice.
+
+    Args:
+        model: Says them, where its profile says that it can.
+        voice: One of its voices, or None for the default.
+        folder: Where rendered lines are kept; default: the cache folder.
+    """
+
+    def __init__(self, model: VoiceModel, voice: str | None, folder: Path | None = None) -> None:
+        self._model = model
+        self._voice = voice
+        self._folder = folder or cache_root() / "lines"
+        self._ready: dict[str, Audio] = {}
+
+    async def prepare(self, lines: Iterable[str | None]) -> None:
+        """Make ``lines`` ready: from disk, else by letting the model say them."""
+        if not self._model.profile.says_lines:
+            return
+        for text in dict.fromkeys(line for line in lines if line):
+            if text not in self._ready:
+                self._ready[text] = await self._stored(text) or await self._render(text)
+
+    def filler(self, tool: ToolSpec | None) -> Filler | None:
+        """The filler of ``tool``, if it has one that is ready or on disk; it is never rendered here, while somebody waits."""
+        if tool is None or tool.filler is None or not self._model.profile.says_lines:
+            return None
+        if tool.filler not in self._ready and (stored := _read(self._path(tool.filler))):
+            self._ready[tool.filler] = stored
+        audio = self._ready.get(tool.filler)
+        return None if audio is None else Filler(tool.filler, audio)
+
+    async def _stored(self, text: str) -> Audio | None:
+        return await asyncio.to_thread(_read, self._path(text))
+
+    async def _render(self, text: str) -> Audio:
+        import numpy as np
+
+        pieces: list[Audio] = []
+        async with aclosing(self._model.say(text, self._voice)) as stream:
+            async for piece in stream:
+                pieces.append(piece.audio)
+        audio = Audio(np.concatenate([piece.samples for piece in pieces]), pieces[0].sample_rate_hz)
+        await asyncio.to_thread(_write, self._path(text), audio)
+        return audio
+
+    def _path(self, text: str) -> Path:
+        profile = self._model.profile
+        key = "\0".join([profile.name, str(profile.sample_rate_hz), self._voice or profile.voices[0], text])
+        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
+
+
+def _read(path: Path) -> Audio | None:
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return Audio(stored["samples"].astype(np.float32), int(stored["sample_rate_hz"]))
+    except (OSError, ValueError, KeyError):
+        return None  # absent or broken: it is rendered anew
+
+
+def _write(path: Path, audio: Audio) -> None:
+    import numpy as np
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{id(audio):x}.partial.npz")
+    np.savez(partial, samples=audio.samples, sample_rate_hz=audio.sample_rate_hz)
+    partial.replace(path)

@@ -1,0 +1,60 @@
+"""One small tool for async streams: a producer that pushes, read as an iterator that cleans up after itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class _End(Generic[T]):
+    """Marks that a producer returned."""
+
+
+async def pushed(producer: Callable[[Callable[[T], None]], Awaitable[None]]) -> AsyncGenerator[T, None]:
+    """Iterate over what ``producer`` pushes.
+
+    The producer runs as one task, which this generator owns: closing the generator cancels the task and waits for its
+    clean-up. So a producer may use task groups freely, which a generator that yields inside one may not.
+
+    Args:
+        producer: Called with ``push``, a function that takes one item and never blocks.
+
+    Yields:
+        The items in order.
+
+    Raises:
+        Exception: Whatever the producer raises, after the items that it pushed before. A group with a single
+            exception is unwrapped.
+    """
+    queue: asyncio.Queue[T | _End[T]] = asyncio.Queue()
+    end = _End[T]()
+
+    async def run() -> None:
+        try:
+            await producer(queue.put_nowait)
+        finally:
+            queue.put_nowait(end)
+
+    task = asyncio.create_task(run())
+    try:
+        while (item := await queue.get()) is not end:
+            yield cast(T, item)
+        await task
+    except BaseExceptionGroup as group:
+        raise sole_exception(group) from None
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen: it was raised above, or the reader left before it could be
+
+
+def sole_exception(group: BaseExceptionGroup) -> BaseException:
+    """The exception inside nested groups of one, or the innermost group of several."""
+    inner: BaseException = group
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner

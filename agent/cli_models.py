@@ -1,0 +1,113 @@
+"""`sayso models`: what the agent's models are, fetching them, checking them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sayso.models.store import Artefact, Status, Store
+
+models_app = typer.Typer(help="Fetch and check the models that run on this machine.", no_args_is_help=True)
+
+
+@models_app.command("list")
+def list_models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the models: size, licence, whether they are here, what they are for."""
+    from sayso.models.store import Store
+
+    store = Store()
+    rows = [(artefact, store.status(artefact.name)) for artefact in store.artefacts()]
+    if as_json:
+        typer.echo(json.dumps([_facts(*row) for row in rows], indent=2))
+    else:
+        _print_table(rows)
+        typer.echo(f"Folder: {store.root}")
+
+
+@models_app.command()
+def pull(
+    names: Annotated[list[str] | None, typer.Argument(help="Which ones; the default set where none is named.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every model there is.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="The set for small machines.")] = False,
+) -> None:
+    """Fetch models. Safe to interrupt: running the same again goes on where it stopped."""
+    from sayso.errors import UsageError
+    from sayso.models.store import Store, terminal_progress
+
+    if sum((bool(names), everything, small)) > 1:
+        raise UsageError("Names, --all and --small exclude each other.", "Give one of them.")
+    store = Store()
+    chosen = names or [one.name for one in store.artefacts() if everything or (one.small if small else one.default)]
+    with terminal_progress() as progress:
+        store.pull(chosen, progress)
+
+
+@models_app.command()
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which ones; all that are here where none is named.")
+    ] = None,
+) -> None:
+    """Hash every file and compare with the manifest. Exit code 1 where something is wrong."""
+    from sayso.models.store import Store
+
+    store = Store()
+    chosen = names or [one.name for one in store.artefacts() if store.status(one.name).state not in _ABSENT]
+    if not chosen:
+        typer.echo("There are no models here. Fetch them with: sayso models pull")
+    if not all([_verify_one(store, name) for name in chosen]):
+        raise typer.Exit(1)
+
+
+_ABSENT = ("missing", "partial", "fallback")
+
+
+def _verify_one(store: Store, name: str) -> bool:
+    report = store.verify(name)
+    if report.ok:
+        note = "" if report.files else " (named by a setting; taken as it is)"
+        typer.echo(f"{name}: good{note}  {report.path}")
+        return True
+    typer.echo(f"{name}: WRONG. Fetch it again with: sayso models pull {name}  {report.path}")
+    for file in report.files:
+        if file.state != "good":
+            typer.echo(f"  {file}")
+    return False
+
+
+def _facts(artefact: Artefact, status: Status) -> dict[str, object]:
+    from sayso.settings import model_variable
+
+    return {
+        "name": artefact.name,
+        "purpose": artefact.purpose,
+        "size_bytes": artefact.size,
+        "licence": artefact.licence,
+        "upstream": artefact.upstream,
+        "default": artefact.default,
+        "small": artefact.small,
+        "state": status.state,
+        "path": str(status.path) if status.path else None,
+        "setting": model_variable(artefact.name),
+    }
+
+
+def _print_table(rows: list[tuple[Artefact, Status]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from sayso.models.store.files import text_size
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "size", "licence", "state", "used for"):
+        table.add_column(title, justify="right" if title == "size" else "left", no_wrap=title != "used for")
+    for artefact, status in rows:
+        used_for = artefact.purpose + (" (default set)" if artefact.default else "")
+        table.add_row(artefact.name, text_size(artefact.size), artefact.licence, status.state, escape(used_for))
+    Console().print(table)

@@ -1,0 +1,143 @@
+"""HTTP for all of sayso: the only module that knows httpx, so that another client can take its place."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sayso.errors import SaysoError
+
+if TYPE_CHECKING:
+    import httpx
+
+CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0
+CHUNK_BYTES = 256 * 1024
+_TEMPORARY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class NetworkError(SaysoError):
+    """A request that got no good answer.
+
+    Attributes:
+        temporary: Whether the same request may work in a moment.
+        status: The HTTP status, or 0 where there was no answer at all.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, temporary: bool = False, status: int = 0) -> None:
+        super().__init__(message, hint)
+        self.temporary = temporary
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A response being read.
+
+    Attributes:
+        start: Offset in bytes of its first byte in the whole file; 0 where the server ignored the range.
+        chunks: The bytes as they arrive. Iterating raises `NetworkError` where the connection breaks.
+    """
+
+    start: int
+    chunks: Iterator[bytes]
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Trusts the system, certifi, and what the usual variables name (`CA_VARIABLES`)."""
+    import certifi
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    for variable in CA_VARIABLES:
+        bundle = os.environ.get(variable)
+        if bundle and Path(bundle).is_file():
+            context.load_verify_locations(bundle)
+    return context
+
+
+@cache
+def client() -> httpx.Client:
+    """The shared client; thread-safe. Proxies come from the environment."""
+    import httpx
+
+    timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+    return httpx.Client(verify=tls_context(), timeout=timeout, follow_redirects=True)
+
+
+@contextmanager
+def get(url: str, start: int = 0) -> Iterator[Body]:
+    """Stream ``url`` from byte ``start`` on.
+
+    Raises:
+        NetworkError: No connection, or an answer other than 200 and 206. Status 416 says that there is
+            nothing from ``start`` on.
+    """
+    # identity: a compressed body would break ranges and hashes
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    with _translated(url), client().stream("GET", url, headers=headers) as response:
+        if response.status_code not in (200, 206):
+            raise _status_error(url, response.status_code)
+        resumed = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        if response.status_code == 206 and not resumed:
+            raise NetworkError(f"{host(url)} answered with another part of the file than was asked for.")
+        yield Body(start if response.status_code == 206 else 0, response.iter_raw(CHUNK_BYTES))
+
+
+def get_text(url: str, limit_bytes: int = 1 << 20) -> str:
+    """A small text document.
+
+    Raises:
+        NetworkError: As `get`, or the document is longer than ``limit_bytes``.
+    """
+    data = bytearray()
+    with get(url) as body:
+        for chunk in body.chunks:
+            data += chunk
+            if len(data) > limit_bytes:
+                raise NetworkError(f"The answer of {host(url)} is longer than {limit_bytes} bytes.")
+    return data.decode("utf-8", "replace")
+
+
+def host(url: str) -> str:
+    """The server's name, without any user name or password."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return parts.hostname or url
+
+
+@contextmanager
+def _translated(url: str) -> Iterator[None]:
+    import httpx
+
+    try:
+        yield
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise NetworkError(f"{host(url)} cannot be asked: {error}.") from error
+    except httpx.TimeoutException as error:
+        raise NetworkError(f"{host(url)} did not answer in time.", temporary=True) from error
+    except httpx.ConnectError as error:
+        raise NetworkError(f"No connection to {host(url)}: {error}.", temporary=_may_heal(error)) from error
+    except httpx.HTTPError as error:
+        raise NetworkError(f"The connection to {host(url)} broke: {error}.", temporary=True) from error
+
+
+def _may_heal(error: Exception) -> bool:
+    """A refused connection, an unknown host or a bad certificate will not mend itself within seconds."""
+    text = str(error).lower()
+    return not any(sign in text for sign in ("refused", "not known", "resol", "certificate", "ssl"))
+
+
+def _status_error(url: str, status: int) -> NetworkError:
+    hints = {401: "It wants credentials.", 403: "It does not let you in.", 404: "There is no such file."}
+    message = f"{host(url)} answered with HTTP status {status}."
+    return NetworkError(message, hints.get(status, ""), temporary=status in _TEMPORARY_STATUS, status=status)

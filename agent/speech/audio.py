@@ -154,8 +154,8 @@ def concatenate(pieces: Iterable[Audio]) -> Audio:
 
 def to_pcm16(audio: Audio) -> bytes:
     """The samples as signed 16-bit little-endian integers; what lies beyond [-1, 1] is clipped, NaN becomes 0."""
-    scaled = np.rint(np.nan_to_num(audio.samples) * np.float32(32768))
-    return np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
+    within = np.nan_to_num(np.clip(audio.samples, -1, 1))
+    return np.minimum(np.rint(within * np.float32(32768)), 32767).astype("<i2").tobytes()
 
 
 def from_pcm16(data: bytes | bytearray | memoryview, sample_rate_hz: int) -> Audio:

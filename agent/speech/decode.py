@@ -30,7 +30,7 @@ MAX_FLOAT_PEAK = 16.0
 MAX_PIPE_BYTES = 1 << 30
 """How much is read from a file object that cannot seek."""
 
-_BLOCK = 1 << 16  # frames read at once
+_BLOCK = 1 << 15  # frames read at once
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile gives a number above this where a header leaves the length open
 _STREAMED_BYTES = 0x7FFF0000  # sizes from here on are what writers to a pipe put in a header, and mean nothing
 _CUT_IT = "Cut it into pieces of at most an hour."
@@ -159,13 +159,18 @@ class _Nameless:
 def _blocks(sound: Any, broken: type[Exception]) -> Iterator[NDArray[np.float32]]:
     """Decode block by block, to the end or to where the data is damaged."""
     while True:
+        block = np.full((_BLOCK, sound.channels), np.nan, np.float32)
         try:
-            block = sound.read(_BLOCK, dtype="float32", always_2d=True)
+            decoded = sound.read(out=block)
         except broken:
+            # libsndfile wrote what it could decode and does not say how much: the rest is still NaN.
+            # It fails this way, too, at the end of a streamed FLAC file, whose header leaves the length open.
+            missing = np.isnan(block[:, 0])
+            yield block[: np.argmax(missing)] if missing.any() else block
             return
-        if not len(block):
+        if not len(decoded):
             return
-        yield block
+        yield decoded
 
 
 def _promised_frames(log: str, frames: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -116,7 +116,7 @@ def _open(
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _told(name: str) -> Generator[None]:
     """What PortAudio raises, in our words."""
     try:
         yield

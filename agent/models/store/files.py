@@ -77,10 +77,10 @@ def disk_errors(folder: Path) -> Iterator[None]:
                 "Make room (or name a folder on a larger disk in SAYSO_CACHE) and run the same again: "
                 "what was fetched is kept.",
             ) from error
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            place = error.filename or folder
-            raise ModelStoreError(f"{place} cannot be written.", "Name a folder of your own in SAYSO_CACHE.") from error
-        raise
+        place = error.filename or folder
+        raise ModelStoreError(
+            f"{place}: {error.strerror or error}.", "Name a folder that you may write to in SAYSO_CACHE."
+        ) from error
 
 
 def sync(path: Path) -> None:

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
 import inspect
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
-from typing import Any, cast
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
 
 from sayso.tools.context import Context
 from sayso.tools.limits import Limit
 from sayso.tools.tool import Mode, Tool
 
 _log = logging.getLogger(__name__)
-_THREADS = Limit(64)
-"""Sync tools at once. They have daemon threads of their own: one that hangs holds up neither the process's end nor
-anybody
-else's `asyncio.to_thread`."""
+_PLACES = Limit(64)
+"""Sync tools at once."""
+
+
+class _DaemonThreads(concurrent.futures.Executor):
+    """A daemon thread for every call.
+
+    A pool's threads are shared, and are waited for at the end of the process: there one tool that hangs would hold up
+    everybody else's `asyncio.to_thread`, and the exit.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+        """Run ``fn``, which may not raise."""
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        future.set_running_or_notify_cancel()
+        work = threading.Thread(target=lambda: future.set_result(fn(*args, **kwargs)), name="sayso-tool", daemon=True)
+        work.start()
+        return future
+
+
+_THREADS = _DaemonThreads()
 
 
 async def run(tool: Tool, arguments: dict[str, Any], ctx: Context) -> Any:
@@ -88,33 +106,27 @@ async def in_thread(function: Callable[[], Any], name: str) -> Any:
     When the awaiting task is cancelled the thread runs on: its result is dropped and logged, and only then is its
     place free.
     """
-    places = _THREADS.semaphore()
+    places = _PLACES.semaphore()
     await places.acquire()
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
     context = contextvars.copy_context()
 
-    def finish(result: Any, error: BaseException | None) -> None:
+    def work() -> tuple[Any, BaseException | None]:
+        try:
+            return context.run(function), None
+        except BaseException as error:
+            return None, error
+        finally:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(ended)
+
+    def ended() -> None:
         places.release()
-        if answer.done():
-            how = "returned" if error is None else f"raised {type(error).__name__}"
-            _log.warning("tool '%s' %s after its call had ended; that result is dropped", name, how)
-        else:
-            answer.set_result((result, error))
+        if answer.cancelled():
+            _log.warning("tool '%s' ended after its call was given up; its result is dropped", name)
 
-    def work() -> None:
-        result, error = None, None
-        try:
-            result = context.run(function)
-        except BaseException as caught:
-            error = caught
-        try:
-            loop.call_soon_threadsafe(finish, result, error)
-        except RuntimeError:  # the loop is closed: nobody is left to tell
-            _log.warning("tool '%s' ended after its event loop was closed", name)
-
-    threading.Thread(target=work, name=f"sayso-tool-{name}", daemon=True).start()
+    answer: asyncio.Future[tuple[Any, BaseException | None]] = loop.run_in_executor(_THREADS, work)
     result, error = await answer
     if error is not None:
         raise error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}") from error
-    return cast("Any", result)
+    return result

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from pydantic.json_schema import GenerateJsonSchema
+
 from sayso.items import JsonObject
 
 _MAPS = ("properties", "patternProperties", "dependentSchemas")

@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel
+
 from sayso.errors import ToolDefinitionError
 from sayso.tools.text import neutralise
 

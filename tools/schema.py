@@ -20,6 +20,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+
 from sayso.errors import ToolDefinitionError, ToolError
 from sayso.items import JsonObject
 from sayso.tools.context import Context

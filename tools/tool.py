@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any, Generic, Literal, TypeAlias, cast, get_args, overload
 
+from typing_extensions import ParamSpec, TypeVar
+
 from sayso.errors import ToolDefinitionError
 from sayso.items import JsonObject, ToolExample, ToolSpec
 from sayso.tools.context import Context
 from sayso.tools.limits import Limit
 from sayso.tools.say import Speak, compile_say
 from sayso.tools.schema import FunctionSchema, InvalidArguments, Validate, read_function, where
-from typing_extensions import ParamSpec, TypeVar
 
 P = ParamSpec("P", default=...)
 R = TypeVar("R", default=Any)
@@ -45,7 +46,7 @@ class Effect(StrEnum):
     @property
     def changes_something(self) -> bool:
         """Whether a call must not be repeated, reordered or thrown away."""
-        return self in (Effect.WRITE, Effect.IRREVERSIBLE)
+        return self is Effect.WRITE or self is Effect.IRREVERSIBLE
 
 
 class Mode(Enum):

@@ -1,8 +1,8 @@
 """Everything a session emits: one union, one file.
 
-Each event is frozen and carries four numbers that `Session` stamps: ``turn`` (1, 2, ... in the conversation), ``generation``
-(raised by every interruption: a consumer drops events older than the newest generation it has seen), ``seq`` (strictly
-rising in a session) and ``time_s`` (the session clock).
+Each event is frozen and carries four numbers that `Session` stamps: ``turn`` (1, 2, ... in the conversation),
+``generation`` (raised by every interruption: a consumer drops events older than the newest generation it has seen),
+``seq`` (strictly rising in a session) and ``time_s`` (the session clock).
 
 A turn reads: `TurnStarted`, `Heard`?, then rounds of `TextDelta`, `AudioDelta`, `Thought` and calls
 (`CallOpened`, `CallArguments`..., `CallReady`, `CallStarted`, `CallProgress`..., `CallFinished`), then exactly one of

@@ -1,7 +1,7 @@
 """What a model is shown: the items of a conversation and the tools it may call.
 
-Items are immutable and in the order in which they happened. A history is valid when every `ToolCall` is followed, before
-the next user item, by the `ToolOutput` with its id; `Session` never stores another kind.
+Items are immutable and in the order in which they happened. A history is valid when every `ToolCall` is followed,
+before the next user item, by the `ToolOutput` with its id; `Session` never stores another kind.
 """
 
 from __future__ import annotations

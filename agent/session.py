@@ -33,8 +33,8 @@ Push = Callable[[Event], None]
 class Session:
     """A conversation with an agent. Made by `Agent.session`; use it as an async context manager.
 
-    A session runs one turn at a time. Its history is always valid: every call has an output, and a reply that was cut off
-    holds the words that were heard. Its clock is the event loop's.
+    A session runs one turn at a time. Its history is always valid: every call has an output, and a reply that was cut
+    off holds the words that were heard. Its clock is the event loop's.
 
     Args:
         agent: The definition.
@@ -77,7 +77,7 @@ class Session:
         return self._context.state
 
     async def warm(self) -> None:
-        """Load the model, prefill instructions and tools, and make the fillers ready. Asking does the first two as well."""
+        """Load the model, prefill instructions and tools, make the fillers ready. Asking loads and prefills too."""
         await self._model.warm(self._request())
         if self._speak:
             await self._lines.prepare(tool.filler for tool in self.agent.registry.specs)

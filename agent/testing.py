@@ -107,9 +107,9 @@ def broken_call(name: str, raw: str) -> list[Action]:
 class ScriptedModel:
     """A `VoiceModel` that follows a script: expected input, then what it emits.
 
-    Each step is a mapping with one entry, ``{expected: actions}``, or a pair ``(expectation, actions)``. An expected string
-    must occur, whatever its case, in the last item that the model is shown; a function is given the whole `ModelRequest`;
-    None takes anything. Steps are used in order, and a request that does not fit the next step is an
+    Each step is a mapping with one entry, ``{expected: actions}``, or a pair ``(expectation, actions)``. An expected
+    string must occur, whatever its case, in the last item that the model is shown; a function is given the whole
+    `ModelRequest`; None takes anything. Steps are used in order, and a request that does not fit the next step is an
     `AssertionError` that shows both.
 
     Args:
@@ -243,8 +243,8 @@ def tone(text: str) -> Audio:
 class VirtualClockLoop(asyncio.SelectorEventLoop):
     """An event loop whose time jumps to the next timer as soon as nothing else is ready.
 
-    Sessions read their clock from the loop, so hours pass in milliseconds and every run is the same. While a worker thread
-    is busy (a tool that is no coroutine) the clock stands still and the loop really waits for it.
+    Sessions read their clock from the loop, so hours pass in milliseconds and every run is the same. While a worker
+    thread is busy (a tool that is no coroutine) the clock stands still and the loop really waits for it.
     """
 
     def __init__(self) -> None:
@@ -280,11 +280,11 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        if ready:
+        if ready or (timeout is not None and timeout <= 0):
             return ready
         if timeout is None or self._loop.busy_threads:
-            return super().select(None)
-        self._loop.advance(max(0.0, timeout))
+            return super().select(None)  # a thread will wake the loop
+        self._loop.advance(timeout)
         return []
 
 

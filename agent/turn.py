@@ -1,13 +1,14 @@
 """One turn: what was said to the agent, the rounds of the model, the tools it calls, one reply.
 
 A turn is a loop over rounds. In each the model streams; a call starts the moment its arguments are complete, while the
-model may still be writing the next one; when the stream has ended the results are awaited, in call order, and the model is asked
-again, until it answers without calling or the rounds are used up.
+model may still be writing the next one; when the stream has ended the results are awaited, in call order, and the model
+is asked again, until it answers without calling or the rounds are used up.
 
     THINKING --call--> CALLING --results--> THINKING | SAYING
     THINKING --end of stream, no call--> done;   SAYING --the tools' own words are spoken--> done
 
-What the turn adds to history is in `Turn.items` at every moment, so a turn that is cut off anywhere leaves all that happened.
+What the turn adds to history is in `Turn.items` at every moment, so a turn that is cut off anywhere leaves all that
+happened.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ class Turn:
 
     Attributes:
         items: What the turn has added to the conversation so far.
-        voiced: For each piece of audio so far, fillers included: its words (none for a filler), its length in milliseconds.
+        voiced: For each piece of audio so far, fillers included: its words (none for a filler), its length in
+            milliseconds.
         stages: When each `Stage` was first reached, in seconds from the start.
     """
 

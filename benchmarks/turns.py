@@ -2,10 +2,10 @@
 
     python -m benchmarks.turns [--tts piper|kokoro|both] [--repeat N]
 
-Twelve spoken requests (`requests/spoken.jsonl`, rendered by Kokoro voices that are not the agent's) go through `Session.ask`
-as sound. Time zero is the moment the whole utterance is handed over, which is the end of speech. Two agents are asked: one whose
-tools declare a template for their result, one whose results the model phrases. Replies are recognised again and compared
-with their text.
+Twelve spoken requests (`requests/spoken.jsonl`, rendered by Kokoro voices that are not the agent's) go through
+`Session.ask` as sound. Time zero is the moment the whole utterance is handed over, which is the end of speech. Two
+agents are asked: one whose tools declare a template for their result, one whose results the model phrases. Replies are
+recognised again and compared with their text.
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ async def main() -> None:
         tools=BUILTIN_TOOLS,
         model=embedded_model(),
     )
-    OUT.mkdir(parents=True, exist_ok=True)
     async with agent.session() as session:
         with console.status("Loading the models"):
             await session.warm()
@@ -41,4 +40,5 @@ async def main() -> None:
     await agent.aclose()
 
 
+OUT.mkdir(parents=True, exist_ok=True)
 asyncio.run(main())

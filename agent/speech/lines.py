@@ -46,7 +46,7 @@ class Lines:
                 self._ready[text] = await self._stored(text) or await self._render(text)
 
     def filler(self, tool: ToolSpec | None) -> Filler | None:
-        """The filler of ``tool``, if it has one that is ready or on disk; it is never rendered here, while somebody waits."""
+        """The filler of ``tool``, if it is ready or on disk; it is never rendered here, while somebody waits."""
         if tool is None or tool.filler is None or not self._model.profile.says_lines:
             return None
         if tool.filler not in self._ready and (stored := _read(self._path(tool.filler))):

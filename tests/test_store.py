@@ -180,7 +180,7 @@ def test_a_wrong_file_in_the_mirror_is_left_alone_and_passed_over(index, tmp_pat
     (path,) = index.store(tmp_path / "models", index.parts("demo", WEIGHTS, CUTS)).pull(progress=Lines(said))
     assert (path / "weights.bin").read_bytes() == WEIGHTS
     assert (mirror / "weights.bin").read_bytes() == wrong
-    assert "demo not from the mirror" in said.getvalue()
+    assert "demo: Mirror: " in said.getvalue()
 
 
 def test_an_address_of_a_file_is_used_in_place(index, tmp_path):

@@ -110,7 +110,7 @@ def test_a_hub_out_of_reach_is_passed_over_with_a_note(index, tmp_path, monkeypa
         said = io.StringIO()
         (path,) = index.store(tmp_path, index.parts("demo", WEIGHTS, CUTS, web)).pull(progress=Lines(said))
     assert (path / "weights.bin").read_bytes() == WEIGHTS
-    assert re.search("demo not from the project's own site: .*No connection", said.getvalue())
+    assert re.search("demo: Upstream site: .*No connection", said.getvalue())
 
 
 def test_an_address_of_another_kind_is_refused(index, tmp_path):

@@ -73,7 +73,7 @@ class Downloader:
                 before, reached = reached, max(reached, size_of(item.path))
                 failures = 1 if reached > before else failures + 1
                 if not error.temporary or failures >= self.attempts:
-                    raise ModelStoreError(f"{item.path.name} could not be fetched: {error}") from error
+                    raise ModelStoreError(f"{item.path.name.removesuffix('.part')}: {error}") from error
             if self.cancelled.wait(self.backoff_s * 2 ** (failures - 1)):
                 raise Cancelled
 

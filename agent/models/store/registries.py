@@ -25,7 +25,7 @@ Resolver: TypeAlias = Callable[[Sequence[Archive]], Mapping[str, str]]
 
 _TIMEOUT_S = 180
 _PIP = ("install", "--dry-run", "--report", "-", "--quiet", "--no-deps", "--ignore-installed", "--only-binary=:all:")
-_PIP_NETWORK = ("--retries", "2", "--no-input", "--disable-pip-version-check")
+_PIP_NETWORK = ("--no-cache-dir", "--retries", "2", "--no-input", "--disable-pip-version-check")
 _NPM = ("--json", "--fetch-retries=1", "--fetch-timeout=20000")
 
 
@@ -138,17 +138,17 @@ def _run(command: Sequence[str], problem: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ModelStoreError(f"{problem}: {error}") from error
     if done.returncode:
-        reason = "; ".join(_reasons(done.stderr)) or f"exit code {done.returncode}"
+        reason = _reason(done.stderr) or f"exit code {done.returncode}"
         hint = "Install pip with: python -m ensurepip" if "No module named pip" in done.stderr else ""
         raise ModelStoreError(f"{problem}: {reason}", hint)
     return done.stdout
 
 
-def _reasons(stderr: str) -> list[str]:
-    """The first lines of pip's or npm's errors that say something."""
+def _reason(stderr: str) -> str:
+    """The first line of pip's or npm's errors that says something."""
     pattern = r"^(?:ERROR:|npm error(?: 404)?) +(?!code |A complete log)(.+)$|(No module named .+)$"
-    said = re.findall(pattern, stderr, re.MULTILINE)
-    return [(first or second).strip() for first, second in said][:2]
+    found = re.search(pattern, stderr, re.MULTILINE)
+    return "".join(part.strip() for part in found.groups("")) if found else ""
 
 
 def _parse(form: type[_Answer], text: str, who: str) -> _Answer:

@@ -183,11 +183,15 @@ class Store:
         if override := settings.model_override(artefact.name):
             progress.note(f"{artefact.name}: {override} is used, as {settings.model_variable(artefact.name)} says")
             return override
+        folder = self.root / artefact.name
+        if is_marked(folder, artefact):
+            progress.note(f"{artefact.name}: already here")
+            return _use(folder, artefact)
         with disk_errors(self.root), self._locked(artefact, progress):
-            folder = self.root / artefact.name
             if is_marked(folder, artefact) or self._take_over(artefact):
                 progress.note(f"{artefact.name}: already here")
                 return _use(folder, artefact)
+            (self._work(artefact) / "files").mkdir(parents=True, exist_ok=True)
             progress.note(f"{artefact.name}: {artefact.licence}, {artefact.upstream}")
             failures = self._try_sources(artefact, progress)
             if failures is None:
@@ -207,8 +211,8 @@ class Store:
             except DiskFullError:
                 raise
             except ModelStoreError as error:
-                failures.append(f"{name}: {error}")
-                progress.note(f"{artefact.name} not from {name}: {error}")
+                failures.append(f"{name}: {error}".rstrip("."))
+                progress.note(f"{artefact.name}: {failures[-1]}")
         return failures
 
     def _ways(self, artefact: Artefact, progress: Progress) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -216,7 +220,7 @@ class Store:
         mirror = settings.mirror()
         job = Job(artefact, self._work(artefact), progress, self._resolvers, mirror, self._backoff_s)
         if mirror is not None and (found := in_mirror(mirror, artefact)) is not None:
-            yield "the mirror", lambda: fetch_mirror(job, found)
+            yield "Mirror", lambda: fetch_mirror(job, found)
         for source in _ordered(artefact.sources):
             yield _SOURCE_NAMES[source.type], lambda source=source: fetch(job, source)
 
@@ -258,11 +262,10 @@ class Store:
         if artefact.fallback:
             progress.note(f"{artefact.name} cannot be had; fetching {artefact.fallback} in its place")
             return self._pull(self.artefact(artefact.fallback), progress)
-        answers = " ".join(failures) or "there is no source for it."
         raise ModelStoreError(
-            f"The model {artefact.name} could not be fetched. {answers}",
-            "Is there a network? What was fetched is kept: run the same again. Or put its files, wheels or tarballs "
-            f"into a folder and name it in SAYSO_MIRROR, or name your own copy in "
+            f"The model {artefact.name} could not be fetched. {'; '.join(failures) or 'It has no source'}.",
+            "Is there a network? Run the same again: what was fetched is kept. Or put its files, wheels or tarballs "
+            "into a folder and name that in SAYSO_MIRROR, or name your own copy in "
             f"{settings.model_variable(artefact.name)}.",
         )
 
@@ -277,9 +280,9 @@ class Store:
         """Only one process fetches an artefact; the others wait and then find it done."""
         from filelock import FileLock, Timeout
 
-        work = self._work(artefact)
-        (work / "files").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(work.with_name(f"{artefact.name}.lock"))
+        place = self._work(artefact).with_name(f"{artefact.name}.lock")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -291,7 +294,7 @@ class Store:
             lock.release()
 
 
-_SOURCE_NAMES = {"packages": "the package registry", "hub": "the model hub", "web": "the project's own site"}
+_SOURCE_NAMES = {"packages": "Package registry", "hub": "Model hub", "web": "Upstream site"}
 
 
 def _ordered(sources: Iterable[Source]) -> list[Source]:

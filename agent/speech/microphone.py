@@ -44,12 +44,12 @@ class Stream(Protocol):
         ...
 
 
-Deliver: TypeAlias = Callable[[Samples | None], None]
+Deliver: TypeAlias = "Callable[[Samples | None], None]"
 """Takes the next recorded samples, shape (n,), or None where the device is gone."""
-Render: TypeAlias = Callable[[int], Samples]
+Render: TypeAlias = "Callable[[int], Samples]"
 """Gives the next n samples to play, shape (n,)."""
-OpenInput: TypeAlias = Callable[[int, int, Deliver], Stream]
-OpenOutput: TypeAlias = Callable[[int, int, Render], Stream]
+OpenInput: TypeAlias = "Callable[[int, int, Deliver], Stream]"
+OpenOutput: TypeAlias = "Callable[[int, int, Render], Stream]"
 """Opens a device from the wanted rate, the samples of a block at that rate, and the call back."""
 
 

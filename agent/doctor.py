@@ -49,13 +49,14 @@ def _guarded(check: Callable[[], Iterator[Check]]) -> list[Check]:
 
 def _machine() -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
-    yield Check("Python", sys.version_info >= (3, 11), version, "Use Python 3.11 or later.")
+    yield Check("Python", True, version)  # an older one could not import this
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    enough = memory_gb >= MIN_MEMORY_GB
     yield Check(
         "memory",
-        memory_gb >= MIN_MEMORY_GB,
+        enough,
         f"{memory_gb:.0f} GB, {os.cpu_count()} cores",
-        "The default models need about 3 GB; use --model small.",
+        "" if enough else "The default models need about 3 GB; use --model small.",
         optional=True,
     )
 
@@ -112,10 +113,10 @@ def _models() -> Iterator[Check]:
 
 
 def _sound() -> Iterator[Check]:
-    from sayso.speech.microphone import check_devices
+    from sayso.speech.devices import describe
 
     try:
-        yield Check("microphone and speaker", True, check_devices(), optional=True)
+        yield Check("microphone and speaker", True, describe(), optional=True)
     except SaysoError as error:
         yield Check("microphone and speaker", False, str(error.args[0]), error.hint, optional=True)
 

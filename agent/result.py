@@ -66,6 +66,6 @@ def summarise(events: Sequence[Event]) -> TurnResult:
 def _joined(pieces: Sequence[Audio]) -> Audio | None:
     if not pieces:
         return None
-    import numpy as np
+    from sayso.speech.audio import concatenate
 
-    return Audio(np.concatenate([piece.samples for piece in pieces]), pieces[0].sample_rate_hz)
+    return concatenate(pieces)

@@ -53,6 +53,8 @@ class Session:
         self._task: asyncio.Task[Any] | None = None
         self._interrupted = False
         self._played_ms: int | None = None
+        self._last: Turn | None = None  # may still be playing
+        self._last_start = 0  # of its items in history
         self._turns = 0
         self._generation = 0
         self._seq = 0
@@ -139,29 +141,49 @@ class Session:
                         continue
                     for found in endpointer.feed(frame):
                         if isinstance(found, SpeechBegan):
-                            await self.interrupt(played_ms())
+                            await self._yield_floor(played_ms(), push)
                             self._stamper(push)(SpeechStarted(at_ms=found.at_ms))
                         elif isinstance(found, Utterance):
                             self._stamper(push)(SpeechEnded(at_ms=found.end_ms))
-                            await self.interrupt(played_ms())
+                            await self._yield_floor(played_ms(), push)
                             turns.create_task(self._try_turn(found.audio, push))
                             await asyncio.sleep(0)  # let it begin, so that it counts as running
 
         return pushed(produce)
 
-    async def interrupt(self, played_ms: int | None = None) -> None:
-        """Cut the running turn off, and history at what was heard. Does nothing between turns.
+    async def interrupt(self, played_ms: int | None = None) -> bool:
+        """Cut the reply off, and history at what was heard.
+
+        A turn that still runs is ended. A turn that has ended may still be playing: its reply is cut too.
 
         Args:
             played_ms: How much of the turn's audio was played, fillers included; None takes all that was emitted.
+
+        Returns:
+            Whether there was anything to cut.
         """
         task = self._task
         if task is None or task is asyncio.current_task():
-            return
+            return self._cut_last(played_ms)
         self._interrupted, self._played_ms = True, played_ms
         self._generation += 1
         task.cancel()
         await asyncio.wait([task])
+        return True
+
+    def _cut_last(self, played_ms: int | None) -> bool:
+        if self._last is None or played_ms is None or played_ms >= voiced_ms(self._last.voiced):
+            return False
+        self._generation += 1
+        self._history[self._last_start :] = settled(as_heard(self._last.items, self._last.voiced, played_ms))
+        self._last = None
+        return True
+
+    async def _yield_floor(self, played_ms: int | None, push: Push) -> None:
+        """Stop talking because the user does. A running turn tells that itself."""
+        running = self._task is not None
+        if await self.interrupt(played_ms) and not running:
+            self._stamper(push)(Interrupted(played_ms=played_ms or 0))
 
     async def _try_turn(self, what: Input, push: Push) -> None:
         try:
@@ -206,6 +228,7 @@ class Session:
             raise
         finally:
             items = settled(as_heard(turn.items, turn.voiced, self._played_ms) if self._interrupted else turn.items)
+            self._last, self._last_start = (None if self._interrupted else turn), len(self._history)
             self._history += items
             self._task = None
         emit(TurnDone(reason=reason, text=reply_text(items), stages=dict(turn.stages)))

@@ -21,6 +21,7 @@ from sayso.events import (
     TextDelta,
     TurnDone,
     TurnFailed,
+    TurnStarted,
 )
 from sayso.speech.microphone import Microphone, Speaker
 
@@ -60,8 +61,10 @@ async def run_talk(agent: Agent, *, barge_in: bool) -> None:
             )
             async with aclosing(events):
                 async for event in events:
-                    if isinstance(event, AudioDelta):
-                        speaker.play(event.audio)
+                    if isinstance(event, TurnStarted):
+                        speaker.new_reply()
+                    elif isinstance(event, AudioDelta):
+                        speaker.play(event.audio, event.text)
                     elif isinstance(event, Interrupted):
                         speaker.stop()
                     screen.show(event)

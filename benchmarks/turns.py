@@ -15,7 +15,7 @@ import asyncio
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +110,10 @@ def main() -> None:
     engines = ["piper", "kokoro"] if options.tts == "both" else [options.tts]
     rows = asyncio.run(run(engines, options.repeat))
     table = summary(rows)
-    report.write("turns", {"summary": table, "turns": [asdict(row) for row in rows]})
-    report.show("Whole spoken turns: seconds from the end of speech", table)
-    for row in rows:
-        print(f"{row.engine:7} {row.answer:20} {row.request}\n{'':10} -> {row.tools} {row.said!r} wer {row.wer:.2f}")
+    replies = [
+        f"{row.engine}, {row.answer}: {row.heard!r} -> {row.tools} {row.said!r} WER {row.wer:.2f}" for row in rows
+    ]
+    report.write("turns", table, ["Seconds from the end of speech, median and 90th percentile.", *replies])
 
 
 if __name__ == "__main__":

@@ -388,3 +388,21 @@ def test_progress_and_call_events_come_in_order() -> None:
         ]
 
     run(main())
+
+
+def test_a_reply_that_still_plays_after_its_turn_can_be_cut() -> None:
+    model = ScriptedModel((None, say("one two three four")), (lambda r: r.items[1].text == "one two", say("Yes?")))
+
+    async def main() -> None:
+        async with Agent(model=model).session() as session:
+            await session.ask("Count")
+            assert await session.interrupt(500)
+            assert session.history[1] == AssistantReply("one two", interrupted=True)
+            assert not await session.interrupt(500)
+            result = await session.ask("Go on")
+            assert result.text == "Yes?"
+            assert {event.generation for event in result.events} == {1}
+            assert not await session.interrupt(10_000)
+            assert not await session.interrupt()
+
+    run(main())

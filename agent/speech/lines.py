@@ -58,13 +58,13 @@ class Lines:
         return await asyncio.to_thread(_read, self._path(text))
 
     async def _render(self, text: str) -> Audio:
-        import numpy as np
+        from sayso.speech.audio import concatenate
 
         pieces: list[Audio] = []
         async with aclosing(self._model.say(text, self._voice)) as stream:
             async for piece in stream:
                 pieces.append(piece.audio)
-        audio = Audio(np.concatenate([piece.samples for piece in pieces]), pieces[0].sample_rate_hz)
+        audio = concatenate(pieces)
         await asyncio.to_thread(_write, self._path(text), audio)
         return audio
 

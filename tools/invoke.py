@@ -125,7 +125,11 @@ async def in_thread(function: Callable[[], Any], name: str) -> Any:
         if answer.cancelled():
             _log.warning("tool '%s' ended after its call was given up; its result is dropped", name)
 
-    answer: asyncio.Future[tuple[Any, BaseException | None]] = loop.run_in_executor(_THREADS, work)
+    try:
+        answer: asyncio.Future[tuple[Any, BaseException | None]] = loop.run_in_executor(_THREADS, work)
+    except RuntimeError:  # the system starts no more threads
+        places.release()
+        raise
     result, error = await answer
     if error is not None:
         raise error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}") from error

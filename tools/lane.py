@@ -10,7 +10,7 @@ class Ticket:
     """A write in its lane.
 
     Attributes:
-        begun: It runs or ran; from then on nothing in a turn can withdraw it.
+        begun: Set by the write itself when its function begins; from then on nothing in a turn can withdraw it.
         task: Owned by the lane. Awaiting it through `asyncio.wait` leaves it alone when the waiter is cancelled.
     """
 
@@ -36,14 +36,13 @@ class WriteLane:
     def submit(self, write: Callable[[], Awaitable[None]]) -> Ticket:
         """Queue ``write`` behind all that were submitted before."""
         ticket = Ticket()
-        ticket.task = asyncio.create_task(self._run(ticket, write))
+        ticket.task = asyncio.create_task(self._run(write))
         self._tasks.add(ticket.task)
         ticket.task.add_done_callback(self._tasks.discard)
         return ticket
 
-    async def _run(self, ticket: Ticket, write: Callable[[], Awaitable[None]]) -> None:
+    async def _run(self, write: Callable[[], Awaitable[None]]) -> None:
         async with self._turn:
-            ticket.begun = True
             await write()
 
     async def aclose(self) -> None:

@@ -13,8 +13,8 @@ What holds, whatever happens:
    those of earlier rounds of the session.
 4. Leaving the scope early (the turn was interrupted, or failed) cancels pure and read calls and waits until they have
    ended, and withdraws writes that have not begun: both end as ``cancelled``. A write that has begun runs on under
-   its own time-out and its outcome goes to `Executor.late`, once. No write runs twice, and none begins after its
-   scope was left.
+   its own time-out and its outcome goes to `Executor.late`, once. No write runs twice, and none begins once the
+   task of its turn was told to stop.
 5. No outcome is lost: what ended before the scope was left is in ``finished`` (a cancelled turn reads it there), what
    ends later is late.
 """
@@ -50,13 +50,18 @@ def no_emit(event: CallEvent) -> None:
     """Where nobody follows."""
 
 
+class _Withdrawn(Exception):
+    """The turn was cut off before this write began."""
+
+
 class _Slot:
     """One call's place in the round."""
 
-    __slots__ = ("call", "outcome", "task", "ticket")
+    __slots__ = ("begun", "call", "outcome", "task", "ticket")
 
     def __init__(self, call: ToolCall) -> None:
         self.call = call
+        self.begun = False
         self.outcome: CallOutcome | None = None
         self.task: asyncio.Task[None] | None = None
         self.ticket: Ticket | None = None
@@ -70,10 +75,12 @@ class Round:
         self._ctx = ctx
         self._emit = emit
         self._slots: list[_Slot] = []
+        self._owner: asyncio.Task[Any] | None = None
         self._left = False
 
     async def __aenter__(self) -> Round:
-        """The scope that the calls live in."""
+        """The scope that the calls live in; the task that enters it is the one whose cancellation counts."""
+        self._owner = asyncio.current_task()
         return self
 
     def start(self, call: ToolCall) -> None:
@@ -148,14 +155,31 @@ class Round:
         self._finish(slot, self._executor.perform_inline(job, ctx))
 
     async def _run(self, slot: _Slot, job: Job) -> None:
-        call = slot.call
-        started = partial(self._emit, CallStarted(call_id=call.call_id, name=call.name))
         try:
-            outcome = await self._executor.perform(job, self._context(slot), started)
+            outcome = await self._executor.perform(job, self._context(slot), partial(self._begin, slot))
+        except _Withdrawn:
+            self._cancelled(slot)
         except asyncio.CancelledError:
-            self._finish(slot, self._executor.refused(call, "cancelled", INTERRUPTED))
+            self._cancelled(slot)
             raise
-        self._finish(slot, outcome)
+        else:
+            self._finish(slot, outcome)
+
+    def _begin(self, slot: _Slot) -> None:
+        """The function is about to run: the last moment in which a write can be withdrawn.
+
+        Raises:
+            _Withdrawn: This is a write and its turn was cut off.
+        """
+        if slot.ticket is not None:
+            if self._left or (self._owner is not None and self._owner.cancelling()):
+                raise _Withdrawn
+            slot.ticket.begun = True
+        slot.begun = True
+        self._emit(CallStarted(call_id=slot.call.call_id, name=slot.call.name))
+
+    def _cancelled(self, slot: _Slot) -> None:
+        self._finish(slot, self._executor.refused(slot.call, "cancelled", INTERRUPTED if slot.begun else NOT_RUN))
 
     def _finish(self, slot: _Slot, outcome: CallOutcome) -> None:
         slot.outcome = outcome
@@ -198,4 +222,4 @@ class Round:
         """Give an outcome to calls whose task was cancelled before its first step."""
         for slot in self._slots:
             if slot.outcome is None and (slot.task is None or slot.task.done()):
-                self._finish(slot, self._executor.refused(slot.call, "cancelled", NOT_RUN))
+                self._cancelled(slot)

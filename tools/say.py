@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Any, TypeAlias, cast
 
 from pydantic import BaseModel
+from typing_extensions import is_typeddict
 
 from sayso.errors import ToolDefinitionError
 from sayso.tools.text import neutralise
@@ -117,7 +118,7 @@ def known_fields(returns: Any) -> frozenset[str] | None:
         return frozenset(returns.model_fields) | frozenset(returns.model_computed_fields)
     if dataclasses.is_dataclass(returns):
         return frozenset(field.name for field in dataclasses.fields(returns))
-    if typing.is_typeddict(returns) or hasattr(returns, "_fields"):
+    if is_typeddict(returns) or hasattr(returns, "_fields"):
         return frozenset(typing.get_type_hints(returns))
     return frozenset({"result"}) if issubclass(returns, _SCALARS) else None
 

@@ -128,8 +128,9 @@ def _handler(function: Callable[..., Any], schema: FunctionSchema) -> Handler:
     if positional:
 
         def by_position(arguments: dict[str, Any], ctx: Context) -> Any:
-            named = arguments if context is None else {**arguments, context: ctx}
-            return function(*(named.pop(name) for name in positional), **named)
+            named = dict(arguments) if context is None else {**arguments, context: ctx}
+            first = [named.pop(name) for name in positional]
+            return function(*first, **named)
 
         return by_position
     if context is None:

@@ -143,7 +143,7 @@ def to_expression(said: str) -> str:
     text = _PERCENT.sub(r"(\1/100)", text)
     text = _FACTORIAL.sub(lambda found: f"factorial({found[1] or found[2]})", text)
     text = _BARE_FUNCTION.sub(r"\1(\2)", text)
-    return _LEFT_OUT_TIMES.sub("*", text).strip()
+    return " ".join(_LEFT_OUT_TIMES.sub("*", text).split())
 
 
 def _check(text: str) -> None:

@@ -55,14 +55,20 @@ def parse_duration(text: str) -> float | None:
 
 
 def speak_duration(seconds: float) -> str:
-    """Seconds in words to be spoken: "1 hour and 30 minutes". Rounded to the second; at most its two largest units."""
+    """Seconds in words to be spoken, to the second: "1 hour, 20 minutes and 5 seconds"."""
     left = round(seconds)
     pieces: list[str] = []
     for name, unit in (("day", DAY), ("hour", HOUR), ("minute", MINUTE), ("second", SECOND)):
         count, left = divmod(left, unit)
         if count:
             pieces.append(f"{count} {name}{'' if count == 1 else 's'}")
-    return " and ".join(pieces[:2]) or "0 seconds"
+    return " and ".join([", ".join(pieces[:-1]), pieces[-1]] if len(pieces) > 1 else pieces) or "0 seconds"
+
+
+def speak_roughly(seconds: float) -> str:
+    """As `speak_duration`, without the seconds from an hour on and without the minutes from a day on."""
+    unit = SECOND if seconds < HOUR else MINUTE if seconds < DAY else HOUR
+    return speak_duration(seconds // unit * unit)
 
 
 def speak_time(moment: datetime) -> str:
@@ -128,6 +134,8 @@ class _Parser:
         if token[:1].isdigit():
             self._at += 1
             whole = _number(token)
+            if "/" in token and self._peek() == "of":  # "3/4 of an hour"
+                return self._of(whole), True
             if self._peek() in _PARTS and not self._peek(1).startswith(tuple("0123456789")):  # "3 quarters of an hour"
                 return self._of(whole * self._part()), True
             return whole + self._and_part(), False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from sayso.tools.builtin.durations import speak_duration
+from sayso.tools.builtin.durations import speak_duration, speak_roughly
 from sayso.tools.builtin.set_timer import timers_of
 from sayso.tools.context import Context
 from sayso.tools.tool import tool
@@ -59,7 +59,7 @@ def list_timers(ctx: Context) -> TimerList:
                 label=timer.label,
                 set_for=speak_duration(timer.seconds),
                 finished=left_s <= 0,
-                time_left=speak_duration(max(0.0, left_s)),
+                time_left=speak_roughly(max(0.0, left_s)),
             )
         )
     return TimerList(timers=states)

@@ -1,0 +1,1 @@
+"""Speech synthesis: the `Synthesizer` protocol, its engines, and the text work before them."""

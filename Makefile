@@ -33,12 +33,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.local: requirements/local.lock pyproject.toml setup.py | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --require-hashes -r requirements/local.lock
-	$(BIN)/pip install --quiet --no-deps -e .
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/local.lock
+	$(BIN)/python -m pip install --quiet --no-deps -e .
 	touch $@
 
 $(VENV)/.dev: requirements/dev.lock $(VENV)/.local
-	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
 	touch $@
 
 # Type checkers and editors follow these links, since the folders are not named as the package.
@@ -50,7 +50,7 @@ typing:
 
 # Pin exact versions of what pyproject.toml asks for.
 lock: | $(VENV)/bin/python
-	$(BIN)/pip install --quiet uv
+	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --universal --generate-hashes --no-header --no-emit-index-url -q -o requirements/local.lock
 	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --extra piper --extra dev --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/local.lock -o requirements/dev.lock
 

@@ -80,13 +80,14 @@ def heard_words(voiced: Sequence[tuple[str, int]], played_ms: int | None) -> str
 
 
 def _letters(text: str) -> int:
-    return sum(not character.isspace() for character in text)
+    """Letters and figures only: a synthesiser may be given other punctuation than was written."""
+    return sum(character.isalnum() for character in text)
 
 
 def _first_letters(text: str, count: int) -> str:
-    """The start of ``text`` that holds ``count`` characters other than white space."""
+    """The start of ``text`` that holds ``count`` letters or figures."""
     for index, character in enumerate(text):
         if count == 0:
             return text[:index].rstrip()
-        count -= not character.isspace()
+        count -= character.isalnum()
     return text

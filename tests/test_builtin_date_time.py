@@ -124,8 +124,8 @@ def test_times_of_day(hour: int, minute: int, spoken: str) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("Tokyo", "It is 9:00 PM on Sunday, November 22 in Tokyo."),
-        ("", "It is 12:00 PM on Sunday, November 22."),
+        ("Tokyo", "It is 9:00 PM in Tokyo, Sunday, November 22."),
+        ("", "It is 12:00 PM, Sunday, November 22."),
         ("东京", None),  # the model answers in Chinese
     ],
 )

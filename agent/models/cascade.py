@@ -17,10 +17,13 @@ from sayso.models.base import CallOpen, Done, ModelEvent, ModelRequest, Profile,
 from sayso.models.parts import Part
 from sayso.models.whisper import Recognition
 from sayso.speech.tts.base import Synthesizer
-from sayso.speech.tts.sentences import SentenceSplitter
+from sayso.speech.tts.phrases import chunks
+from sayso.speech.tts.sentences import SentenceSplitter, split_sentences
 from sayso.streams import pushed
 
 Push = Callable[[ModelEvent], None]
+SENTENCE_PAUSE_S = 0.25
+PHRASE_PAUSE_S = 0.06
 
 
 class Recognizer(Protocol):
@@ -106,10 +109,9 @@ class CascadeModel:
 
     async def say(self, text: str, voice: str | None = None) -> AsyncGenerator[Speech, None]:
         """Speak ``text``, sentence by sentence."""
-        splitter = SentenceSplitter()
-        for sentence in [*splitter.feed(text), *splitter.flush()]:
-            if speech := await self._voiced(sentence, voice):
-                yield speech
+        async with aclosing(self._voiced(_each(split_sentences(text)), voice)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def aclose(self) -> None:
         """Free the parts."""
@@ -148,14 +150,40 @@ class CascadeModel:
         return done
 
     async def _speak(self, sentences: asyncio.Queue[str | None], voice: str | None, push: Push) -> None:
-        while (sentence := await sentences.get()) is not None:
-            if speech := await self._voiced(sentence, voice):
-                push(speech)
+        async with aclosing(self._voiced(_taken(sentences), voice)) as pieces:
+            async for piece in pieces:
+                push(piece)
 
-    async def _voiced(self, sentence: str, voice: str | None) -> Speech | None:
-        if not any(character.isalnum() for character in sentence):
-            return None
-        return Speech(await self._synthesizer.use(_synthesize, sentence, voice), sentence)
+    async def _voiced(
+        self, sentences: AsyncGenerator[str, None], voice: str | None
+    ) -> AsyncGenerator[Speech, None]:
+        """Speak sentences with pauses between them; the first in two phrases, so that it is heard early."""
+        pause_s = 0.0
+        async for sentence in sentences:
+            for phrase in [sentence] if pause_s else chunks(sentence):
+                audio = await self._synthesizer.use(_synthesize, phrase, voice)
+                if len(audio.samples):
+                    yield Speech(after_pause(audio, pause_s), phrase)
+                    pause_s = PHRASE_PAUSE_S
+            pause_s = SENTENCE_PAUSE_S if pause_s else 0.0
+
+
+async def _each(sentences: Iterable[str]) -> AsyncGenerator[str, None]:
+    for sentence in sentences:
+        yield sentence
+
+
+async def _taken(queue: asyncio.Queue[str | None]) -> AsyncGenerator[str, None]:
+    while (sentence := await queue.get()) is not None:
+        yield sentence
+
+
+def after_pause(audio: Audio, pause_s: float) -> Audio:
+    """``audio`` behind that much silence."""
+    from sayso.speech.audio import concatenate
+    from sayso.speech.tts.base import silence
+
+    return concatenate([silence(audio.sample_rate_hz, pause_s), audio]) if pause_s else audio
 
 
 def _transcribe(recognizer: Recognizer, audio: Audio, language: str | None) -> Recognition:

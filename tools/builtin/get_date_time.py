@@ -50,7 +50,7 @@ def _say(found: DateTime) -> str | None:
         return None  # asked in Chinese: the model answers in Chinese
     day = found.date.rpartition(",")[0]
     where = f" in {found.place}" if found.place else ""
-    return f"It is {found.time} on {day}{where}."
+    return f"It is {found.time}{where}, {day}."  # what was most likely asked first: it is heard while the rest is made
 
 
 @tool(

@@ -50,7 +50,7 @@ class ChinesePronouncer:
             parts += [self._chinese(text[start : match.start()]), self._english(match[0])]
             start = match.end()
         parts.append(self._chinese(text[start:]))
-        return " ".join(part for part in parts if part)
+        return re.sub(r"\s+([,.;:!?])", r"\1", " ".join(part for part in parts if part))
 
     def _chinese(self, text: str) -> str:
         if not text.strip():

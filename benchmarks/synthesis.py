@@ -75,6 +75,7 @@ def main() -> None:
             "Times in seconds, the median of alternating runs; 2, 5 and 10 words: a phrase whole.",
             f"first phrase: of a sentence of {len(LONG.split())} words, cut by phrases.chunks.",
             f"WER: {len(HARD)} sentences with times, money and names, heard by Whisper tiny.en, figures in words.",
+            "CPU s: processor time of both cores, the least of the runs; it hardly depends on what else runs.",
             "load: graph and dictionaries, warm disk; the fast graph was in the cache.",
         ],
     )
@@ -116,15 +117,19 @@ def _timings(engines: dict[str, Synthesizer], repeats: int) -> dict[str, dict[st
     texts = {f"{words} words": text for words, text in PHRASES.items()} | {"first phrase": chunks(LONG)[0]}
     taken: dict[tuple[str, str], list[float]] = {}
     seconds: dict[tuple[str, str], float] = {}
+    work: dict[str, list[float]] = {}
     for _ in range(repeats):
         for label, text in texts.items():
             for name, engine in engines.items():
-                start = time.perf_counter()
+                start, busy = time.perf_counter(), time.process_time()
                 audio = engine.synthesize(text)
+                if label == "10 words":
+                    work.setdefault(name, []).append(time.process_time() - busy)
                 taken.setdefault((name, label), []).append(time.perf_counter() - start)
                 seconds[name, label] = audio.seconds
     return {
         name: {label: round(statistics.median(taken[name, label]), 3) for label in texts}
+        | {"CPU s, 10 words": round(min(work[name]), 2)}
         | {"RTF, 10 words": round(statistics.median(taken[name, "10 words"]) / seconds[name, "10 words"], 3)}
         for name in engines
     }

@@ -24,7 +24,10 @@ class Weather(BaseModel):
     effect="read",
     say="In {city} {day} it is {summary}, with a high of {high_c} and a low of {low_c} degrees.",
     filler="Let me look at the forecast.",
-    examples={"do I need a jacket in Oslo tomorrow": {"city": "Oslo", "day": "tomorrow"}},
+    examples={
+        "do I need a jacket in Oslo tomorrow": {"city": "Oslo", "day": "tomorrow"},
+        "is it hot in Cairo": {"city": "Cairo"},
+    },
 )
 def get_weather(city: str, day: Literal["today", "tomorrow"] = "today") -> Weather:
     """The weather forecast for a city: temperature, rain, snow, wind, sun.
@@ -47,7 +50,10 @@ class Light(BaseModel):
     effect="write",
     say="The {room} light is {state}.",
     filler="One moment.",
-    examples={"make it brighter in the kitchen": {"room": "kitchen", "on": True}},
+    examples={
+        "make it brighter in the kitchen": {"room": "kitchen", "on": True},
+        "it's too gloomy to read in the office": {"room": "office", "on": True},
+    },
 )
 def set_light(room: str, on: bool) -> Light:
     """Switch the light in a room on or off.
@@ -62,7 +68,10 @@ def set_light(room: str, on: bool) -> Light:
 @tool(
     effect="read",
     filler="Let me look that up.",
-    examples={"who is the prime minister of Norway": {"query": "prime minister of Norway"}},
+    examples={
+        "when does the swimming pool open": {"query": "swimming pool opening times"},
+        "how far away is the moon": {"query": "distance to the moon"},
+    },
 )
 def web_search(query: Annotated[str, Field(max_length=200)]) -> str:
     """Search the web: facts, news, people, prices, opening times.

@@ -13,7 +13,7 @@ from sayso.models.call_parser import CONSTRAINED, CONSTRAINED_PREFIX, CallParser
 from sayso.models.llm.constrained import Answer
 from sayso.models.llm.grammar import turn_grammar
 from sayso.models.llm.nodes import Grammar, Lit, Seq, lark
-from sayso.models.llm.prompt import fitting, prefix, render, system_text
+from sayso.models.llm.prompt import fitting, opening, prefix, render
 from sayso.models.llm.runner import LlamaRunner, Sampling, Truncated, Usage
 from sayso.models.llm.states import StateCache
 from sayso.models.parts import Part
@@ -77,7 +77,7 @@ class LlamaModel:
     async def warm(self, request: ModelRequest) -> None:
         """Load the model and evaluate the prompt that all turns share, or bring it back from disk. Idempotent."""
         runner = await self.runner()
-        shared = prefix(self._system(request))
+        shared = prefix(self._opening(request))
         if self._warm == shared:
             return
         await self._usable_grammar(runner, request)
@@ -97,11 +97,11 @@ class LlamaModel:
         await self.warm(request)
         runner = await self.runner()
         options = self.options
-        system = self._system(request)
-        items = await fitting(system, request.items, runner.context_tokens, runner.count_tokens, options.language)
+        start = self._opening(request)
+        items = await fitting(start, request.items, runner.context_tokens, runner.count_tokens, options.language)
         answer = Answer(
             runner,
-            render(system, items, options.language),
+            render(start, items, options.language),
             await self._usable_grammar(runner, request),
             jump=options.jump,
             sampling=Sampling(options.temperature, request.seed),
@@ -124,8 +124,8 @@ class LlamaModel:
         await self._runner.use(_close)
         self._runner.close()
 
-    def _system(self, request: ModelRequest) -> str:
-        return system_text(request.instructions, request.tools, self.options.language)
+    def _opening(self, request: ModelRequest) -> str:
+        return opening(request.instructions, request.tools, self.options.language)
 
     async def _usable_grammar(self, runner: LlamaRunner, request: ModelRequest) -> Grammar:
         """The grammar of the answer, without what llama.cpp does not know (which makes it ignore a whole grammar)."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from sayso.models.base import CallClose, CallDelta, CallOpen, Text
 from sayso.models.call_parser import (
     CONSTRAINED,

@@ -1,6 +1,6 @@
 """How fast `sayso.models.call_parser` reads: MB and events a second, by dialect and size of the pieces.
 
-Run it with ``python benchmarks/call_parser.py``. A language model gives tens of tokens a second; this shows how little
+Run it with ``python -m benchmarks.call_parser``. A language model gives tens of tokens a second; this shows how little
 of that time the parser takes, and that it grows with the length of the text alone.
 """
 
@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import time
 
-import report
-
+from benchmarks import report
 from sayso.models.call_parser import CONSTRAINED, QWEN, STEP_AUDIO, CallParser, Dialect
 
 ARGUMENTS = json.dumps({"location": "chengdu", "days": [1, 2, 3], "note": 'say "hello" \\ {twice}'})

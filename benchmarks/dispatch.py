@@ -1,6 +1,6 @@
 """What a call costs in the framework: from a parsed call to its outcome, the tool itself being trivial.
 
-    python benchmarks/dispatch.py
+    python -m benchmarks.dispatch
 
 Each row is timed in batches, because one call is too short for the clock; the numbers are per call. Bar: 15 µs for a
 trivial inline pure tool (parsing done; validate, call, make the outcome, with its events).
@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pydantic import BaseModel
-from report import write
 
+from benchmarks.report import write
 from sayso.items import ToolCall
 from sayso.tools import Context, Executor, tool
 from sayso.tools.round import CallEvent

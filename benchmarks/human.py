@@ -2,8 +2,9 @@
 
     python -m benchmarks.human [--orders N] [--skip N] [--ears tiny.en|base]
 
-The clips are in ``SAYSO_SHARED`` (default ``../shared``), with their licences. Every order goes through the whole agent; a
-slot is right where the tool was given the value that was labelled, a slot that was not labelled where it was left out.
+The clips are in ``SAYSO_SHARED`` (default ``../shared``), with their licences. Every order goes through the whole
+agent; a slot is right where the tool was given the value that was labelled, a slot that was not labelled where it was
+left out.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from num2words import num2words
 from pydantic import BaseModel
 
 from benchmarks import report
 from benchmarks.assistant import INSTRUCTIONS, TOOLS
+from benchmarks.words import in_words
 from sayso import Agent, tool
 from sayso.models.embedded import embedded_model
 
@@ -85,7 +86,7 @@ def order_coffee(
 
 def words(value: object) -> str:
     """Casefolded words with numbers spelled out."""
-    text = re.sub(r"\d+", lambda match: num2words(int(match.group())), str(value).casefold())
+    text = re.sub(r"\d+", lambda match: in_words(int(match.group())), str(value).casefold())
     return " ".join(re.findall(r"[a-z]+", text))
 
 

@@ -1,6 +1,6 @@
 """Word error and time of speech recognition, the stock 30 s window and ours side by side.
 
-Run it with ``python benchmarks/recognition.py [model ...]``. Clips and transcripts are those of
+Run it with ``python -m benchmarks.recognition [model ...]``. Clips and transcripts are those of
 ``speech/manifest.jsonl`` in the shared data (``SAYSO_SHARED``, by default ``../shared``); synthetic noise is made here.
 The ways take turns clip by clip, so that a busy machine slows all of them.
 """
@@ -14,14 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jiwer
 import numpy as np
-from report import Row, write
 
+from benchmarks.report import Row, write
+from benchmarks.words import in_words
 from sayso.items import Audio
 from sayso.models.store import Store
 from sayso.models.whisper import SHORTEST_WINDOW_S, WhisperRecognizer
@@ -31,7 +31,6 @@ SHARED = Path(os.environ.get("SAYSO_SHARED", "../shared"))
 MODELS = ("whisper-tiny.en", "whisper-base")
 SETS = ("read", "assistant", "aiewf", "digits")
 
-num2words: Callable[..., str] = cast(Any, import_module("num2words")).num2words
 
 Recognize = Callable[[Audio], str]
 
@@ -57,9 +56,9 @@ class Score:
 def normal(text: str) -> str:
     """Casefolded words without punctuation, numbers spelled out."""
     text = re.sub(r"(?<=\d),(?=\d{3})", "", text.casefold())
-    text = re.sub(r"(\d+)(?:st|nd|rd|th)\b", lambda found: num2words(int(found[1]), to="ordinal"), text)
-    text = re.sub(r"\b1[1-9]\d\d\b", lambda found: num2words(int(found[0]), to="year"), text)
-    text = re.sub(r"\d+", lambda found: f" {num2words(int(found[0]))} ", text)
+    text = re.sub(r"(\d+)(?:st|nd|rd|th)\b", lambda found: in_words(int(found[1]), to="ordinal"), text)
+    text = re.sub(r"\b1[1-9]\d\d\b", lambda found: in_words(int(found[0]), to="year"), text)
+    text = re.sub(r"\d+", lambda found: f" {in_words(int(found[0]))} ", text)
     return " ".join(re.sub(r"[^\w\s']", "", text.replace("-", " ").replace("mr.", "mister")).split())
 
 

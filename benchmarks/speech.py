@@ -7,8 +7,8 @@ import re
 from functools import cache
 
 import jiwer
-from num2words import num2words
 
+from benchmarks.words import in_words
 from sayso.items import Audio
 from sayso.models.cascade import Recognizer
 from sayso.models.embedded import loaded, synthesizer, whisper
@@ -41,7 +41,7 @@ def normalised(text: str) -> str:
     text = re.sub(r"\b([ap])\.?m\.?(?=\W|$)", r"\1m", text)
     text = re.sub(r"(\d{1,2}):(\d\d)", _clock, text)
     text = text.replace("%", " percent ").replace("°c", " degrees ").replace("°", " degrees ")
-    text = re.sub(r"\d+(?:\.\d+)?", lambda match: f" {num2words(match.group())} ", text)
+    text = re.sub(r"\d+(?:\.\d+)?", lambda match: f" {in_words(match.group())} ", text)
     return " ".join(re.findall(r"[\w']+", text.replace("-", " ")))
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.startup [--repeat N]
 
-The model files are on disk, and in the page cache after the first run; the prompt was evaluated by an earlier process. Time zero is
-the start of the process.
+The model files are on disk, and in the page cache after the first run; the prompt was evaluated by an earlier process.
+Time zero is the start of the process.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Kokoro's fast graph and its published int8 graph run side by side, alternating, in one process.
 
-    python benchmarks/synthesis.py [--kokoro MODEL.onnx --voices FOLDER --piper FOLDER --whisper FOLDER]
+    python -m benchmarks.synthesis [--kokoro MODEL.onnx --voices FOLDER --piper FOLDER --whisper FOLDER]
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 import jiwer
 import numpy as np
-from report import write  # pyright: ignore[reportImplicitRelativeImport]
 
+from benchmarks.report import write
 from sayso.errors import SaysoError
 from sayso.items import Audio
 from sayso.models.store import Store

@@ -1,4 +1,4 @@
-"""How much of a CPU listening takes: `python benchmarks/vad.py`.
+"""How much of a CPU listening takes: `python -m benchmarks.vad`.
 
 CPU seconds of this process, not wall time, so that a busy machine changes little. A frame of live audio is 20 ms (50 a
 second); the cost of a frame is that of the framework (resampling, buffering, the state machine) and that of the model.
@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from report import Row, write
 
+from benchmarks.report import Row, write
 from sayso.items import Audio, Samples
 from sayso.speech.audio import load, resample
 from sayso.speech.endpointing import Endpointer

@@ -84,11 +84,14 @@ def test_a_rendered_line_is_found_on_disk_by_the_next_session(cache: Path) -> No
 
 
 def test_a_broken_line_on_disk_is_rendered_anew(tmp_path: Path) -> None:
+    def damage() -> None:
+        (stored,) = tmp_path.glob("*.npz")
+        stored.write_bytes(b"broken")
+
     async def main() -> None:
         model = ScriptedModel()
         await Lines(model, None, tmp_path).prepare(["Hello."])
-        (stored,) = tmp_path.glob("*.npz")
-        stored.write_bytes(b"broken")
+        damage()
         await Lines(model, None, tmp_path).prepare(["Hello.", None])
         assert model.said == ["Hello.", "Hello."]
         await Lines(model, None, tmp_path).prepare(["Hello."])

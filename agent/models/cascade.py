@@ -154,9 +154,7 @@ class CascadeModel:
             async for piece in pieces:
                 push(piece)
 
-    async def _voiced(
-        self, sentences: AsyncGenerator[str, None], voice: str | None
-    ) -> AsyncGenerator[Speech, None]:
+    async def _voiced(self, sentences: AsyncGenerator[str, None], voice: str | None) -> AsyncGenerator[Speech, None]:
         """Speak sentences with pauses between them; the first in two phrases, so that it is heard early."""
         pause_s = 0.0
         async for sentence in sentences:

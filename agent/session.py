@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import tzinfo
@@ -15,7 +15,7 @@ from sayso.errors import SaysoError, UsageError
 from sayso.events import Event, Interrupted, SpeechEnded, SpeechStarted, TurnDone, TurnFailed, TurnStarted
 from sayso.history import as_heard, reply_text, settled, voiced_ms, with_late_output
 from sayso.intake import Frames, Input, listen
-from sayso.items import Item, ToolOutput
+from sayso.items import Item, ToolOutput, UserInput
 from sayso.models.base import ModelRequest
 from sayso.result import TurnResult, summarise
 from sayso.speech.lines import Lines
@@ -212,7 +212,7 @@ class Session:
         items: list[Item] = []
         try:
             emit(TurnStarted())
-            user = await listen(what, sample_rate_hz, hears=self._model.profile.hears)
+            user = await self._listen(what, sample_rate_hz)
             if user is not None:
                 await turn.run(user)
             reason = "completed" if turn.understood else "no_speech"
@@ -232,6 +232,19 @@ class Session:
             self._history += items
             self._task = None
         emit(TurnDone(reason=reason, text=reply_text(items), stages=dict(turn.stages)))
+
+    async def _listen(self, what: Input, sample_rate_hz: int | None) -> UserInput | None:
+        """Take the input in; while somebody still speaks, the model gets ready."""
+        hears = self._model.profile.hears
+        if not isinstance(what, AsyncIterable):
+            return await listen(what, sample_rate_hz, hears=hears)
+        warming = asyncio.create_task(self._model.warm(self._request()))
+        try:
+            user = await listen(what, sample_rate_hz, hears=hears)
+            await warming
+            return user
+        finally:
+            warming.cancel()
 
     def _request(self) -> ModelRequest:
         """The part of every round that is constant in a turn."""

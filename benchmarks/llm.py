@@ -10,40 +10,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scoring import Request, read_requests, right_call
+from scoring import REQUESTS, Request, read_requests, right_call
 
 from sayso.items import AssistantReply, Item, ToolCall, ToolOutput, ToolSpec, UserInput
 from sayso.models.base import CallClose, CallOpen, ModelRequest, Text
 from sayso.models.llm import LlamaModel, LlmOptions
 
-RESULTS = (
-    ("what's the weather in Oslo tomorrow", "get_weather", {"city": "Oslo", "day": "tomorrow"},
-     "In Oslo tomorrow it is mostly cloudy, with a high of 14 and a low of 8 degrees.", ("14", "8")),
-    ("will it rain in Lyon", "get_weather", {"city": "Lyon", "day": "today"},
-     '{"city":"Lyon","day":"today","summary":"sunny","high_c":31,"low_c":19}', ("31", "19")),
-    ("how many people live in Brazil", "web_search", {"query": "population of Brazil"},
-     "Brazil: population 212.6 million (2024).", ("212.6",)),
-    ("what does a ticket for the Louvre cost", "web_search", {"query": "Louvre ticket price"},
-     "Louvre Museum: admission 22 euros, free under 18.", ("22",)),
-    ("set a timer for ten minutes", "set_timer", {"duration": "ten minutes"}, "Timer 1 set for 10 minutes.", ("10",)),
-    ("what time is it in Tokyo", "get_date_time", {"place": "Tokyo"}, "Tokyo: Monday, 23 November 2026, 8:25 in the morning.",
-     ("8:25",)),
-    ("what is seventeen times twenty three", "calculate", {"expression": "17*23"}, "391", ("391",)),
-    ("how long is left on my timer", "list_timers", {}, "Timer 1 (pasta): 4 minutes 12 seconds left.", ("4", "12")),
-    ("do I have any timers", "list_timers", {}, "No timers are running.", ()),
-    ("turn on the light in the kitchen", "set_light", {"room": "kitchen", "on": True}, '{"room":"kitchen","state":"on"}', ()),
-    ("how tall is Mount Everest", "web_search", {"query": "height of Mount Everest"},
-     "Mount Everest is 8,849 metres (29,032 feet) high.", ("8,849|8849",)),
-    ("when does the library close", "web_search", {"query": "library closing time"},
-     "City Library: Monday to Friday 9 to 19, Saturday 10 to 16, closed on Sunday.", ("19",)),
-)  # fmt: skip
+RESULTS = REQUESTS / "results.jsonl"
 """Requests with a call and its result: the answer must hold each number (``a|b``: one of them)."""
 
 
@@ -64,7 +45,6 @@ class Row:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     decode_tokens_per_s: float = 0.0
-    events: list[Any] = field(default_factory=list[Any], repr=False)
 
 
 async def ask(model: LlamaModel, request: ModelRequest, text: str) -> Row:
@@ -101,7 +81,11 @@ def is_valid(row: Row, tools: Sequence[ToolSpec]) -> bool:
         return bool(row.said.strip())
     if row.tool not in by_name or row.arguments is None:
         return False
-    return jsonschema.Draft202012Validator(by_name[row.tool].parameters).is_valid(row.arguments)
+    try:
+        jsonschema.validate(row.arguments, by_name[row.tool].parameters)
+    except jsonschema.ValidationError:
+        return False
+    return True
 
 
 async def run_requests(model: LlamaModel, base: ModelRequest, requests: Sequence[Request]) -> list[Row]:
@@ -122,16 +106,15 @@ async def run_requests(model: LlamaModel, base: ModelRequest, requests: Sequence
 async def run_results(model: LlamaModel, base: ModelRequest) -> list[Row]:
     """Answer the results of calls."""
     rows: list[Row] = []
-    for text, tool, arguments, output, numbers in RESULTS:
+    for case in map(json.loads, RESULTS.read_text(encoding="utf-8").splitlines()):
+        text, tool = str(case["text"]), str(case["tool"])
         items: list[Item] = [UserInput(text)]
         await ask(model, with_items(base, items), text)  # so that the cache is as in a session
-        items += [ToolCall("1", tool, dict(arguments)), ToolOutput("1", tool, output)]
+        items += [ToolCall("1", tool, case["arguments"]), ToolOutput("1", tool, case["output"])]
         row = await ask(model, with_items(base, items), text)
-        row.right = row.tool is None and all(any(one in row.said for one in n.split("|")) for n in numbers)
+        row.right = row.tool is None and all(any(one in row.said for one in n.split("|")) for n in case["numbers"])
         rows.append(row)
-        print(
-            f"{'ok   ' if row.right else 'WRONG'} {row.sentence_s or 0:5.2f} s  {text[:44]:44}  {row.tool or ''} {row.said}"
-        )
+        print(f"{_mark(row)} {row.sentence_s or 0:5.2f} s  {text[:44]:44}  {row.tool or ''} {row.said}")
     return rows
 
 
@@ -156,8 +139,12 @@ async def run_followups(model: LlamaModel, base: ModelRequest) -> list[Row]:
         row = await ask(model, with_items(base, [*history, UserInput(case.text)]), case.text)
         row.right = right_call(case, row.tool, row.arguments)
         rows.append(row)
-        print(f"{'ok   ' if row.right else 'WRONG'} {case.text[:44]:44}  {row.tool or ''} {row.arguments or row.said}")
+        print(f"{_mark(row)} {case.text[:44]:44}  {row.tool or ''} {row.arguments or row.said}")
     return rows
+
+
+def _mark(row: Row) -> str:
+    return "ok   " if row.right else "WRONG"
 
 
 def with_items(base: ModelRequest, items: Sequence[Item]) -> ModelRequest:
@@ -199,7 +186,7 @@ async def main() -> None:
     options = parser.parse_args()
     from assistant import INSTRUCTIONS, TOOLS
 
-    tools = tuple(getattr(tool, "spec", tool) for tool in TOOLS)
+    tools: tuple[ToolSpec, ...] = tuple(tool.spec for tool in TOOLS)
     base = ModelRequest((), INSTRUCTIONS, tools)
     model = LlamaModel(LlmOptions(options.model, jump=options.format == "jump"))
     start = time.perf_counter()
@@ -218,21 +205,19 @@ async def main() -> None:
         report["results"] = summary(results)
     if options.only in (None, "followups"):
         report["followups_right"] = sum(row.right for row in await run_followups(model, base))
-    for name, value in report.items():
-        print(f"{name}: {value}")
     write_report(options, report, rows)
     await model.aclose()
 
 
 def write_report(options: argparse.Namespace, report: dict[str, Any], rows: Sequence[Row]) -> None:
-    """Write the JSON beside the other results."""
+    """Print the totals and write them beside the other results, with the requests that went wrong."""
     from report import write
 
-    details = [
-        {key: getattr(row, key) for key in ("text", "tool", "arguments", "said", "right", "call_s")} for row in rows
-    ]
+    head = {key: value for key, value in report.items() if not isinstance(value, dict)}
+    parts = [{"part": key, **value} for key, value in report.items() if isinstance(value, dict)]
+    wrong = [f"wrong: {row.text} -> {row.tool} {row.arguments or row.said}" for row in rows if not row.right]
     name = f"llm_{Path(options.requests).stem}_{options.model.stem}_{options.format}"
-    write(name, [report, *details])
+    write(name, parts, [*(f"{key}: {value}" for key, value in head.items()), *wrong])
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from sayso.models.llm.runner import LlamaRunner, Sampling, Truncated, Usage
 from sayso.models.llm.states import StateCache
 from sayso.models.parts import Part
 
-_PROBE = "☃"
+_PROBE = "@@@"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +133,11 @@ class LlamaModel:
         speech = not (request.force_call and tools)
         grammar = turn_grammar(tools, speech=speech)
         text = lark(grammar)
-        if "%json" not in text:
+        if self._known_grammars and "%json" not in text:
             return grammar
-        if text not in self._known_grammars:
+        if text not in self._known_grammars:  # the first one also makes the engine read the vocabulary: about 0.5 s
             probe = Grammar(Seq((Lit(_PROBE), grammar.start)), grammar.rules)
-            first = await runner.complete(".", grammar=lark(probe), max_tokens=3)
+            first = await runner.complete(".", grammar=lark(probe), max_tokens=1)
             self._known_grammars[text] = bool(first) and _PROBE.startswith(first[:1])
         return grammar if self._known_grammars[text] else turn_grammar(tools, speech=speech, strict_strings=False)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,7 +36,6 @@ class Agent:
 
     Raises:
         ToolDefinitionError: Two tools have one name, or something is not a tool.
-        UsageError: The model has no such voice.
     """
 
     instructions: str = ""
@@ -67,8 +65,13 @@ class Agent:
 
         return embedded_model()
 
-    def session(self, *, clock: Callable[[], float] = time.time, speak: bool | None = None) -> Session:
-        """Start a conversation; see `Session`."""
+    def session(self, *, clock: Callable[[], float] | None = None, speak: bool | None = None) -> Session:
+        """Start a conversation; see `Session`.
+
+        Raises:
+            UsageError: The model has no such voice, or there is no such time zone.
+            ModelMissingError: The embedded model's files are not here.
+        """
         return Session(self, clock=clock, speak=speak)
 
     async def ask(self, what: Input, *, sample_rate_hz: int | None = None, speak: bool | None = None) -> TurnResult:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from typer.exceptions import TyperException
 
 from sayso.agent import Agent
@@ -46,11 +47,10 @@ DEFAULT_INSTRUCTIONS = "You are a friendly voice assistant."
 
 @app.callback()
 def root(
-    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Voice agents that call tools."""
-    context.obj = debug
+    del debug  # `main` looks for it: an error may come before the options are read
 
 
 @app.command()
@@ -116,9 +116,8 @@ def list_tools(
         return
     table = Table("tool", "effect", "arguments", "what it does")
     for tool in found:
-        table.add_row(
-            tool.name, tool.effect.value, "\n".join(arguments_of(tool.spec.parameters)) or "none", tool.spec.description
-        )
+        arguments = "\n".join(arguments_of(tool.spec.parameters)) or "none"
+        table.add_row(*map(Text, (tool.name, tool.effect.value, arguments, tool.spec.description)))
     Console().print(table)
 
 
@@ -142,7 +141,7 @@ def voices(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
         return
     table = Table("voice", "language", "gender", "sounds")
     for voice in found:
-        table.add_row(voice.name, voice.language, voice.gender, voice.description)
+        table.add_row(*map(Text, (voice.name, voice.language, voice.gender, voice.description)))
     Console().print(table)
     typer.echo("Mixtures work too: --voice af_heart:0.6+bf_emma:0.4")
 
@@ -155,12 +154,8 @@ def doctor() -> None:
     checks = check_all()
     table = Table("", "what", "state", "what to do")
     for check in checks:
-        table.add_row(
-            "[green]ok[/]" if check.ok else ("[yellow]--[/]" if check.optional else "[red]no[/]"),
-            check.name,
-            check.state,
-            check.remedy,
-        )
+        mark = Text("ok", "green") if check.ok else Text("--", "yellow") if check.optional else Text("no", "red")
+        table.add_row(mark, *map(Text, (check.name, check.state, check.remedy)))
     Console().print(table)
     if not all(check.ok or check.optional for check in checks):
         raise typer.Exit(1)
@@ -187,6 +182,8 @@ def check_writable(out: Path | None) -> None:
         return
     if out.suffix.lower() not in {".wav", ".flac"}:
         raise UsageError(f"Cannot write {out.name}: the reply is written as WAV or FLAC.", "Use --out reply.wav")
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder.", "Give the name of a file, such as reply.wav.")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {out.absolute().parent}.", "Make it first, or give another --out.")
 
@@ -288,6 +285,10 @@ def main(arguments: list[str] | None = None) -> int:
         if "--debug" in given:
             raise
         return fail(str(error), "", error.exit_code)
+    except OSError as error:
+        if "--debug" in given:
+            raise
+        return fail(f"The system refused: {error}.", "Free some space, or check the path and its permissions.", 1)
     except Exception as error:
         if "--debug" in given:
             raise

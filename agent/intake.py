@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sayso.errors import UsageError
+from sayso.errors import AudioError, UsageError
 from sayso.items import Audio, UserInput
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ Frames: TypeAlias = "AsyncIterable[NDArray[np.float32]]"
 
 Input: TypeAlias = "str | Path | bytes | Audio | NDArray[Any] | Frames"
 """Words (str), a sound file (Path, or its bytes), an `Audio`, samples, or live frames."""
+
+
+MAX_QUESTION_S = 300.0
+"""More is no question: it would keep the agent busy for minutes, and its model cannot hold it."""
 
 
 async def listen(what: Input, sample_rate_hz: int | None = None, *, hears: bool = True) -> UserInput | None:
@@ -55,7 +59,13 @@ def _speech_in(what: Path | bytes | Audio | NDArray[Any], sample_rate_hz: int | 
     from sayso.speech.audio import load
     from sayso.speech.vad import trim
 
-    return trim(load(what, sample_rate_hz=sample_rate_hz))
+    audio = load(what, sample_rate_hz=sample_rate_hz)
+    if audio.seconds > MAX_QUESTION_S:
+        raise AudioError(
+            f"This is {audio.seconds / 60:.0f} minutes of audio; a question may last {MAX_QUESTION_S / 60:.0f}.",
+            "Cut out the question.",
+        )
+    return trim(audio)
 
 
 async def _first_utterance(frames: Frames, sample_rate_hz: int) -> Audio | None:

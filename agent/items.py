@@ -18,7 +18,8 @@ JsonObject: TypeAlias = dict[str, Any]
 Samples: TypeAlias = "NDArray[np.float32]"
 """Mono audio: shape (n,), float32 in [-1, 1]."""
 
-CallStatus: TypeAlias = Literal["ok", "error", "invalid", "unknown", "timeout", "cancelled"]
+CallStatus: TypeAlias = Literal["ok", "error", "invalid", "unknown", "timeout", "cancelled", "running"]
+"""How a call ended; ``running`` where its turn was cut off and a write went on."""
 
 
 @dataclass(frozen=True, slots=True)

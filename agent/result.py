@@ -47,15 +47,15 @@ class TurnResult:
 def summarise(events: Sequence[Event]) -> TurnResult:
     """The result of the turn whose events these are; the last is its `TurnDone`."""
     done = next(event for event in reversed(events) if isinstance(event, TurnDone))
-    asked = {event.call_id: event for event in events if isinstance(event, CallReady)}
+    finished = {event.call_id: event for event in events if isinstance(event, CallFinished)}
     return TurnResult(
         heard=next((event.text for event in events if isinstance(event, Heard)), ""),
         text=done.text,
         audio=_joined([event.audio for event in events if isinstance(event, AudioDelta) and not event.filler]),
         calls=tuple(
-            CallReport(event.name, asked[event.call_id].arguments, event.status, event.output, event.seconds)
-            for event in events
-            if isinstance(event, CallFinished)
+            CallReport(ready.name, ready.arguments, ended.status, ended.output, ended.seconds)
+            for ready in events
+            if isinstance(ready, CallReady) and (ended := finished.get(ready.call_id))
         ),
         stages=done.stages,
         reason=done.reason,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import aclosing
@@ -11,11 +12,20 @@ from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from sayso.errors import SaysoError, UsageError
-from sayso.events import Event, Interrupted, SpeechEnded, SpeechStarted, TurnDone, TurnFailed, TurnStarted
-from sayso.history import as_heard, reply_text, settled, voiced_ms, with_late_output
+from sayso.errors import UsageError
+from sayso.events import (
+    CallFinished,
+    Event,
+    Interrupted,
+    SpeechEnded,
+    SpeechStarted,
+    TurnDone,
+    TurnFailed,
+    TurnStarted,
+)
+from sayso.history import as_heard, cut_off, reply_text, settled, total_ms, with_late_output
 from sayso.intake import Frames, Input, listen
-from sayso.items import Item, ToolOutput, UserInput
+from sayso.items import Audio, Item, ToolOutput, UserInput
 from sayso.models.base import ModelRequest
 from sayso.result import TurnResult, summarise
 from sayso.speech.lines import Lines
@@ -29,6 +39,8 @@ if TYPE_CHECKING:
 
 Push = Callable[[Event], None]
 
+_log = logging.getLogger(__name__)
+
 
 class Session:
     """A conversation with an agent. Made by `Agent.session`; use it as an async context manager.
@@ -38,14 +50,16 @@ class Session:
 
     Args:
         agent: The definition.
-        clock: The wall clock that tools are shown: Unix time in seconds.
+        clock: The wall clock that tools are shown: Unix time in seconds. None: the loop's where it has one (that of
+            `sayso.testing` does), else the machine's.
         speak: Whether replies are spoken beside being written; None: where the model can.
     """
 
-    def __init__(self, agent: Agent, *, clock: Callable[[], float] = time.time, speak: bool | None = None) -> None:
+    def __init__(self, agent: Agent, *, clock: Callable[[], float] | None = None, speak: bool | None = None) -> None:
         self.agent = agent
         self._model = agent.voice_model
-        self._context = Context(timezone=timezone_named(agent.timezone), clock=clock)
+        _check_voice(agent.voice, self._model.profile.voices)
+        self._context = Context(timezone=timezone_named(agent.timezone), clock=clock or _wall_clock())
         self._executor = Executor(agent.tools, late=self._keep_late)
         self._speak = self._model.profile.speaks if speak is None else speak
         self._lines = Lines(self._model, agent.voice)
@@ -55,6 +69,7 @@ class Session:
         self._played_ms: int | None = None
         self._last: Turn | None = None  # may still be playing
         self._last_start = 0  # of its items in history
+        self._unheard: Audio | None = None  # speech whose turn was cut off before it was understood
         self._turns = 0
         self._generation = 0
         self._seq = 0
@@ -103,7 +118,10 @@ class Session:
     def stream(self, what: Input, *, sample_rate_hz: int | None = None) -> AsyncGenerator[Event, None]:
         """Run one turn and yield its events as they happen. Closing the generator ends the turn.
 
+        To leave before the end, read it in ``async with contextlib.aclosing(...)``: a bare ``break`` closes nothing.
+
         Raises:
+            UsageError: A turn is still running.
             SaysoError: As `ask`; `TurnFailed` is the event before it.
         """
 
@@ -130,24 +148,33 @@ class Session:
             played_ms: How much of the running turn's audio the user has heard; None where that is not known.
             barge_in: Whether speech interrupts a reply. Without it, what is said during a turn is not heard.
         """
-        from sayso.speech.endpointing import Endpointer, SpeechBegan, Utterance
+        from sayso.speech.endpointing import Endpointer, SpeechBegan, SpeechEvent, Utterance
 
         async def produce(push: Push) -> None:
             endpointer = Endpointer(sample_rate_hz)
+            deaf_ms = 0  # of the stream, before the endpointer was last reset
+
+            async def take(found: SpeechEvent) -> None:
+                if isinstance(found, SpeechBegan):
+                    await self._yield_floor(played_ms(), push)
+                    self._emit(push, SpeechStarted(at_ms=deaf_ms + found.at_ms))
+                elif isinstance(found, Utterance):
+                    self._emit(push, SpeechEnded(at_ms=deaf_ms + found.end_ms))
+                    await self._yield_floor(played_ms(), push)
+                    turns.create_task(self._try_turn(self._with_unheard(found.audio), push))
+                    await asyncio.sleep(0)  # let it begin, so that it counts as running
+
             async with asyncio.TaskGroup() as turns:
                 async for frame in frames:
+                    found = endpointer.feed(frame)
                     if self._task is not None and not barge_in:
+                        deaf_ms += endpointer.position_ms
                         endpointer.reset()
                         continue
-                    for found in endpointer.feed(frame):
-                        if isinstance(found, SpeechBegan):
-                            await self._yield_floor(played_ms(), push)
-                            self._stamper(push)(SpeechStarted(at_ms=found.at_ms))
-                        elif isinstance(found, Utterance):
-                            self._stamper(push)(SpeechEnded(at_ms=found.end_ms))
-                            await self._yield_floor(played_ms(), push)
-                            turns.create_task(self._try_turn(found.audio, push))
-                            await asyncio.sleep(0)  # let it begin, so that it counts as running
+                    for event in found:
+                        await take(event)
+                for event in endpointer.flush():
+                    await take(event)
 
         return pushed(produce)
 
@@ -165,17 +192,18 @@ class Session:
         task = self._task
         if task is None or task is asyncio.current_task():
             return self._cut_last(played_ms)
-        self._interrupted, self._played_ms = True, played_ms
-        self._generation += 1
-        task.cancel()
+        if not self._interrupted:  # a second one waits for the first: it must not break its clean-up
+            self._interrupted, self._played_ms = True, played_ms
+            task.cancel()
         await asyncio.wait([task])
         return True
 
     def _cut_last(self, played_ms: int | None) -> bool:
-        if self._last is None or played_ms is None or played_ms >= voiced_ms(self._last.voiced):
+        if self._last is None or played_ms is None or played_ms >= total_ms(self._last.voiced):
             return False
         self._generation += 1
-        self._history[self._last_start :] = settled(as_heard(self._last.items, self._last.voiced, played_ms))
+        start = self._last_start
+        self._history[start:] = as_heard(self._history[start:], self._last.voiced, played_ms)
         self._last = None
         return True
 
@@ -183,23 +211,62 @@ class Session:
         """Stop talking because the user does. A running turn tells that itself."""
         running = self._task is not None
         if await self.interrupt(played_ms) and not running:
-            self._stamper(push)(Interrupted(played_ms=played_ms or 0))
+            self._emit(push, Interrupted(played_ms=played_ms or 0))
+
+    def _with_unheard(self, audio: Audio) -> Audio:
+        """``audio`` behind what was said before a pause, where that turn was cut off before it was understood."""
+        unheard, self._unheard = self._unheard, None
+        if unheard is None or unheard.sample_rate_hz != audio.sample_rate_hz:
+            return audio
+        from sayso.speech.audio import concatenate
+
+        return concatenate([unheard, audio])
 
     async def _try_turn(self, what: Input, push: Push) -> None:
         try:
             await self._run_turn(what, None, push)
-        except SaysoError:
-            pass  # `TurnFailed` told
+        except AssertionError:
+            raise  # a test's
+        except Exception:
+            _log.debug("a turn failed", exc_info=True)  # `TurnFailed` told
 
     async def _run_turn(self, what: Input, sample_rate_hz: int | None, push: Push) -> None:
         if self._task is not None:
             raise UsageError("A turn is still running in this session.", "Await it, or call interrupt() first.")
         self._task = task = asyncio.current_task()
         assert task is not None
-        self._interrupted, self._played_ms = False, None
+        self._interrupted, self._played_ms, self._unheard = False, None, None
         self._turns += 1
-        emit = self._stamper(push)
-        turn = Turn(
+        turn = self._new_turn(push)
+        failure: BaseException | None = None
+        try:
+            self._emit(push, TurnStarted())
+            user = await self._listen(what, sample_rate_hz)
+            if user is not None:
+                await turn.run(user)
+        except BaseException as error:
+            failure = error
+        items = self._remember(turn, whole=failure is None)
+        self._task = None
+        if self._interrupted:  # whatever broke in a turn that was cut off belongs to the cut
+            task.uncancel()
+            self._end_interrupted(turn, items, push)
+        elif failure is None:
+            reason = "completed" if turn.understood else "no_speech"
+            self._emit(push, TurnDone(reason=reason, text=reply_text(items), stages=dict(turn.stages)))
+        else:
+            if isinstance(failure, Exception):
+                self._emit(push, TurnFailed(message=str(failure) or type(failure).__name__))
+            raise failure
+
+    def _new_turn(self, push: Push) -> Turn:
+        number = self._turns
+
+        def emit(event: Event) -> None:
+            if self._task is not None and self._turns == number:  # after its end a turn has nothing to say
+                self._emit(push, event)
+
+        return Turn(
             model=self._model,
             executor=self._executor,
             context=self._context,
@@ -207,31 +274,35 @@ class Session:
             emit=emit,
             filler=lambda name: self._lines.filler(self._executor.spec(name)),
             policy=self.agent.policy,
-            number=self._turns,
+            number=number,
         )
-        items: list[Item] = []
-        try:
-            emit(TurnStarted())
-            user = await self._listen(what, sample_rate_hz)
-            if user is not None:
-                await turn.run(user)
-            reason = "completed" if turn.understood else "no_speech"
-        except asyncio.CancelledError:
-            if not self._interrupted:
-                raise
-            task.uncancel()
-            reason = "interrupted"
-            emit = self._stamper(push)
-            emit(Interrupted(played_ms=voiced_ms(turn.voiced) if self._played_ms is None else self._played_ms))
-        except SaysoError as error:
-            emit(TurnFailed(message=str(error)))
-            raise
-        finally:
-            items = settled(as_heard(turn.items, turn.voiced, self._played_ms) if self._interrupted else turn.items)
-            self._last, self._last_start = (None if self._interrupted else turn), len(self._history)
-            self._history += items
-            self._task = None
-        emit(TurnDone(reason=reason, text=reply_text(items), stages=dict(turn.stages)))
+
+    def _remember(self, turn: Turn, *, whole: bool) -> list[Item]:
+        """Put what a turn added into history: what was heard of it, and words in place of sound."""
+        items = turn.items
+        if not whole:
+            items = cut_off(as_heard(items, turn.voiced, self._played_ms))
+        if items and isinstance(user := items[0], UserInput) and not user.text and len(items) == 1:
+            self._unheard = user.audio
+            items = []
+        elif items and isinstance(user := items[0], UserInput) and not self._model.profile.keeps_audio:
+            items = [replace(user, audio=None), *items[1:]]
+        items = settled(items)
+        self._last, self._last_start = (turn if whole else None), len(self._history)
+        self._history += items
+        return items
+
+    def _end_interrupted(self, turn: Turn, items: list[Item], push: Push) -> None:
+        for item in items:
+            if isinstance(item, ToolOutput) and item.status == "running":
+                ended = CallFinished(
+                    call_id=item.call_id, name=item.name, status="running", output=item.output, seconds=0.0
+                )
+                self._emit(push, ended)
+        self._generation += 1
+        played_ms = total_ms(turn.voiced) if self._played_ms is None else self._played_ms
+        self._emit(push, Interrupted(played_ms=played_ms))
+        self._emit(push, TurnDone(reason="interrupted", text=reply_text(items), stages=dict(turn.stages)))
 
     async def _listen(self, what: Input, sample_rate_hz: int | None) -> UserInput | None:
         """Take the input in; while somebody still speaks, the model gets ready."""
@@ -257,17 +328,11 @@ class Session:
             seed=self.agent.seed,
         )
 
-    def _stamper(self, push: Push) -> Push:
-        """An emitter that numbers events for the present turn and generation."""
-        turn, generation = self._turns, self._generation
-        now = asyncio.get_running_loop().time
-
-        def emit(event: Event) -> None:
-            if generation == self._generation:  # what an interrupted turn still emits is dropped
-                self._seq += 1
-                push(replace(event, turn=turn, generation=generation, seq=self._seq, time_s=now()))
-
-        return emit
+    def _emit(self, push: Push, event: Event) -> None:
+        """Stamp an event and hand it on."""
+        self._seq += 1
+        now_s = asyncio.get_running_loop().time()
+        push(replace(event, turn=self._turns, generation=self._generation, seq=self._seq, time_s=now_s))
 
     def _keep_late(self, outcome: CallOutcome) -> None:
         """Store the outcome of a call that went on after its turn was cut off; the model sees it in the next turn."""
@@ -287,3 +352,17 @@ def timezone_named(name: str | None) -> tzinfo:
         return ZoneInfo(name)
     except (ValueError, LookupError, OSError):
         raise UsageError(f"There is no time zone {name!r}.", "Use an IANA name such as Europe/Lisbon.") from None
+
+
+def _wall_clock() -> Callable[[], float]:
+    try:
+        return getattr(asyncio.get_running_loop(), "wall_time", time.time)
+    except RuntimeError:
+        return time.time
+
+
+def _check_voice(voice: str | None, known: tuple[str, ...]) -> None:
+    """Refuse a voice that the model has not; ``a:0.6+b:0.4`` mixes two."""
+    for name in (part.partition(":")[0].strip() for part in (voice or "").split("+")):
+        if name and known and name not in known:
+            raise UsageError(f"There is no voice {name!r}.", "List them with: sayso voices")

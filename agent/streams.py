@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Generic, TypeVar, cast
 
+from sayso.errors import SaysoError
+
 T = TypeVar("T")
 
 
@@ -26,8 +28,7 @@ async def pushed(producer: Callable[[Callable[[T], None]], Awaitable[None]]) -> 
         The items in order.
 
     Raises:
-        Exception: Whatever the producer raises, after the items that it pushed before. A group with a single
-            exception is unwrapped.
+        Exception: Whatever the producer raises, after the items that it pushed before; of a group, one.
     """
     queue: asyncio.Queue[T | _End[T]] = asyncio.Queue()
     end = _End[T]()
@@ -52,9 +53,9 @@ async def pushed(producer: Callable[[Callable[[T], None]], Awaitable[None]]) -> 
             task.exception()  # seen: it was raised above, or the reader left before it could be
 
 
-def sole_exception(group: BaseExceptionGroup) -> BaseException:
-    """The exception inside nested groups of one, or the innermost group of several."""
-    inner: BaseException = group
-    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
-        inner = inner.exceptions[0]
-    return inner
+def sole_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception to tell of a group: sayso's own first, since it says what to do; else the first."""
+    inner: list[BaseException] = []
+    for error in group.exceptions:
+        inner.append(sole_exception(error) if isinstance(error, BaseExceptionGroup) else error)
+    return next((error for error in inner if isinstance(error, SaysoError)), inner[0])

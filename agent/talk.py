@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
 from rich.console import Console
 from rich.live import Live
@@ -23,6 +23,7 @@ from sayso.events import (
     TurnFailed,
     TurnStarted,
 )
+from sayso.speech.devices import describe
 from sayso.speech.microphone import Microphone, Speaker
 
 RATE_HZ = 16_000
@@ -43,9 +44,13 @@ async def run_talk(agent: Agent, *, barge_in: bool) -> None:
     console = Console(highlight=False)
     screen = Screen()
     rate_hz = agent.voice_model.profile.sample_rate_hz
-    async with Microphone(RATE_HZ) as microphone, Speaker(rate_hz) as speaker, agent.session() as session:
+    describe()
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(agent.session())
         with console.status("Loading the models"):
             await session.warm()
+        microphone = await stack.enter_async_context(Microphone(RATE_HZ))
+        speaker = await stack.enter_async_context(Speaker(rate_hz))
         console.print("Speak. Ctrl+C ends the conversation." + ("" if barge_in else " It listens when it is silent."))
         with Live(screen, console=console, refresh_per_second=10, transient=False) as live:
 

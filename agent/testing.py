@@ -41,6 +41,10 @@ from sayso.models.base import (
 T = TypeVar("T")
 RATE_HZ = 16_000
 SECONDS_PER_CHARACTER = 0.06
+EPOCH_S = 1_767_258_000.0
+"""2026-01-01 09:00 UTC: when a virtual clock starts."""
+GRACE_S = 2.0
+"""Real seconds that a loop with nothing to do waits for the world outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +260,10 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         """Virtual seconds since the loop was made."""
         return self._now_s
 
+    def wall_time(self) -> float:
+        """What tools take for the time of day: Unix seconds, from `EPOCH_S` on."""
+        return EPOCH_S + self._now_s
+
     def advance(self, seconds: float) -> None:
         """Move the clock."""
         self._now_s += seconds
@@ -282,10 +290,19 @@ class _JumpingSelector(selectors.DefaultSelector):
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        if timeout is None or self._loop.busy_threads:
+        if self._loop.busy_threads:
             return super().select(None)  # a thread will wake the loop
+        if timeout is None:
+            return self._last_chance()
         self._loop.advance(timeout)
         return []
+
+    def _last_chance(self) -> list[tuple[selectors.SelectorKey, int]]:
+        """Nothing is scheduled: only something outside the loop could still wake it."""
+        ready = super().select(GRACE_S)
+        if not ready:
+            raise RuntimeError("Everything waits and nothing will ever happen: this code hangs.")
+        return ready
 
 
 def run(main: Coroutine[Any, Any, T], *, virtual: bool = True) -> T:

@@ -29,6 +29,7 @@ from sayso.events import (
     TextDelta,
     Thought,
 )
+from sayso.history import Voiced, letters
 from sayso.items import AssistantReply, Audio, Item, ToolCall, UserInput
 from sayso.models.base import (
     CallClose,
@@ -93,8 +94,7 @@ class Turn:
 
     Attributes:
         items: What the turn has added to the conversation so far.
-        voiced: For each piece of audio so far, fillers included: its words (none for a filler), its length in
-            milliseconds.
+        voiced: The audio so far, fillers included.
         stages: When each `Stage` was first reached, in seconds from the start.
     """
 
@@ -122,11 +122,12 @@ class Turn:
         self._started_s = self._now()
         self._words = ""  # of the reply, since the last item
         self._calls: list[ToolCall] = []  # of this round; arguments are filled in when the call closes
-        self._open_call = False
+        self._open: set[int] = set()  # which of them are still being written
+        self._written = self._spoken = 0  # letters of the reply
         self._call_count = 0
         self._filler: asyncio.Task[None] | None = None
         self.items: list[Item] = []
-        self.voiced: list[tuple[str, int]] = []
+        self.voiced: list[Voiced] = []
         self.stages: dict[str, float] = {}
 
     async def run(self, user: UserInput) -> None:
@@ -143,29 +144,36 @@ class Turn:
                 outcomes = await self._round(allow_calls=round_number < self._policy.max_rounds)
                 if not outcomes:
                     break
-                if line := spoken_line(outcomes):
+                if self._can_say_lines and (line := spoken_line(outcomes)):
                     await self._say(line)
                     break
         finally:
-            self._stop_filler()
             self._end_words()
+            await self._end_filler()
         self._reach(Stage.done)
 
     @property
+    def _can_say_lines(self) -> bool:
+        return self._model.profile.says_lines or not self._request.speak
+
+    @property
     def understood(self) -> bool:
-        """Whether there were any words to answer."""
-        return bool(self.items) and isinstance(user := self.items[0], UserInput) and bool(user.text)
+        """Whether there were words to answer, or the model answered without telling them."""
+        return len(self.items) > 1 or any(isinstance(item, UserInput) and item.text for item in self.items)
 
     async def _round(self, *, allow_calls: bool) -> Sequence[CallOutcome]:
         """Let the model stream once and run what it calls."""
         request = replace(self._request, items=(*self._request.items, *self.items), allow_calls=allow_calls)
         self._calls.clear()
+        self._open.clear()
         tools = self._executor.round(self._context, self._emit_event)
         try:
             async with tools, aclosing(self._model.respond(request)) as stream:
                 async for event in stream:
                     self._take(event, tools, allow_calls=allow_calls)
                 self._end_words()
+                for index in sorted(self._open):  # the stream broke off inside them
+                    self._close(CallClose(index, None, ""), tools, allow_calls=True)
                 outcomes = await tools.outcomes()
         finally:
             self.items += [outcome.item for outcome in tools.finished]
@@ -177,25 +185,33 @@ class Turn:
         match event:
             case Transcript(text, language):
                 self._transcribe(text, language)
-            case Text(text) if not self._open_call:
-                self._reach(Stage.first_text)
-                self._words += text
-                self._emit_event(TextDelta(text=text))
-            case Speech(audio, text):  # may belong to words before the call
+            case Text(text) if not self._open:
+                self._write(text)
+            case Speech(audio, text) if not self._open or self._is_of_words_before(text):
                 self._play(audio, text)
             case Thinking(text):
                 self._emit_event(Thought(text=text))
-            case CallOpen(_, name):
-                self._open(name)
+            case CallOpen(index, name):
+                self._open_call(index, name)
             case CallDelta(index, delta):
                 self._emit_event(CallArguments(call_id=self._calls[index].call_id, delta=delta))
-            case CallClose(index, _, _):
-                self._close(self._calls[index], event, tools, allow_calls=allow_calls)
-            case Text() | Done():  # text inside a call is never spoken, whatever a model streams
+            case CallClose():
+                self._close(event, tools, allow_calls=allow_calls)
+            case Text() | Speech() | Done():  # nothing inside a call is ever spoken, whatever a model streams
                 pass
 
-    def _open(self, name: str) -> None:
-        self._open_call = True
+    def _write(self, text: str) -> None:
+        self._reach(Stage.first_text)
+        self._words += text
+        self._written += letters(text)
+        self._emit_event(TextDelta(text=text))
+
+    def _is_of_words_before(self, text: str) -> bool:
+        """Whether speech that comes while a call is open speaks words that were written before it."""
+        return 0 < letters(text) <= self._written - self._spoken
+
+    def _open_call(self, index: int, name: str) -> None:
+        self._open.add(index)
         self._end_words()
         self._call_count += 1
         call = ToolCall(f"call_{self._number}_{self._call_count}", name, {})
@@ -204,10 +220,10 @@ class Turn:
         self._emit_event(CallOpened(call_id=call.call_id, name=name))
         self._start_filler(name)
 
-    def _close(self, opened: ToolCall, event: CallClose, tools: Round, *, allow_calls: bool) -> None:
-        self._open_call = False
+    def _close(self, event: CallClose, tools: Round, *, allow_calls: bool) -> None:
+        self._open.discard(event.index)
         self._reach(Stage.call_ready)
-        call = replace(opened, arguments=event.arguments or {})
+        call = replace(self._calls[event.index], arguments=event.arguments or {})
         self.items.append(call)
         self._emit_event(CallReady(call_id=call.call_id, name=call.name, arguments=call.arguments))
         if not allow_calls:
@@ -219,10 +235,8 @@ class Turn:
 
     async def _say(self, line: str) -> None:
         """Speak what the tools themselves said about their results."""
-        self._reach(Stage.first_text)
-        self._words = line
-        self._emit_event(TextDelta(text=line))
-        if self._request.speak and self._model.profile.says_lines:
+        self._write(line)
+        if self._request.speak:
             async with aclosing(self._model.say(line, self._request.voice)) as pieces:
                 async for piece in pieces:
                     self._play(piece.audio, piece.text)
@@ -241,7 +255,8 @@ class Turn:
         self._stop_filler()
         self._reach(Stage.first_sound)
         self._reach(Stage.first_audio)
-        self.voiced.append((text, round(audio.seconds * 1000)))
+        self._spoken += letters(text)
+        self.voiced.append(Voiced(text, round(audio.seconds * 1000)))
         self._emit_event(AudioDelta(audio=audio, text=text))
 
     def _end_words(self) -> None:
@@ -261,12 +276,17 @@ class Turn:
     async def _fill(self, filler: Filler) -> None:
         await asyncio.sleep(self._started_s + self._policy.filler_after_s - self._now())
         self._reach(Stage.first_sound)
-        self.voiced.append(("", round(filler.audio.seconds * 1000)))
+        self.voiced.append(Voiced(filler.text, round(filler.audio.seconds * 1000), filler=True))
         self._emit_event(AudioDelta(audio=filler.audio, text=filler.text, filler=True))
 
     def _stop_filler(self) -> None:
         if self._filler is not None:
             self._filler.cancel()
+
+    async def _end_filler(self) -> None:
+        if self._filler is not None:
+            self._filler.cancel()
+            await asyncio.wait([self._filler])
 
 
 def spoken_line(outcomes: Sequence[CallOutcome]) -> str | None:

@@ -83,10 +83,11 @@ def test_a_rendered_line_is_found_on_disk_by_the_next_session(cache: Path) -> No
     assert model.said == []
 
 
-def test_a_broken_line_on_disk_is_rendered_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [0, 5, 200])
+def test_a_broken_line_on_disk_is_rendered_anew(tmp_path: Path, kept: int) -> None:
     def damage() -> None:
         (stored,) = tmp_path.glob("*.npz")
-        stored.write_bytes(b"broken")
+        stored.write_bytes(stored.read_bytes()[:kept])
 
     async def main() -> None:
         model = ScriptedModel()
@@ -96,5 +97,17 @@ def test_a_broken_line_on_disk_is_rendered_anew(tmp_path: Path) -> None:
         assert model.said == ["Hello.", "Hello."]
         await Lines(model, None, tmp_path).prepare(["Hello."])
         assert model.said == ["Hello.", "Hello."]
+
+    run(main())
+
+
+def test_a_cache_that_cannot_be_written_only_costs_the_next_process(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    async def main() -> None:
+        model = ScriptedModel()
+        lines = Lines(model, None, tmp_path / "file" / "lines")
+        await lines.prepare(["Let me look."])
+        assert lines.filler(look.spec) is not None
 
     run(main())

@@ -170,3 +170,29 @@ def test_human_speech_reaches_the_model() -> None:
     for row in [row for row in rows if row["file"].startswith("speech/assistant")]:
         model = ScriptedModel((None, [*hear(row["transcript"]), *say("Yes.")]))
         assert run(Agent(model=model).ask(speech.parent / row["file"])).text == "Yes."
+
+
+def test_what_is_said_at_the_very_end_of_the_frames_is_answered() -> None:
+    model = ScriptedModel((None, [*hear("one"), *say("First.")]))
+    events, history = talk(model, samples(0.3, load(QUESTION), 0.3))
+    assert kinds(events)[-1] == "turn_done"
+    assert len(history) == 2
+
+
+def test_a_pause_in_a_sentence_loses_none_of_it() -> None:
+    lengths: list[float] = []
+
+    def takes(request: object) -> bool:
+        lengths.append(request.items[-1].audio.seconds)  # type: ignore[attr-defined]
+        return True
+
+    model = ScriptedModel((takes, wait(30)), (takes, [*hear("all of it"), *say("Yes.")]))
+    _, history = talk(model, samples(0.3, load(QUESTION), 1.5, load(QUESTION), 3.0))
+    assert lengths[1] > 1.8 * lengths[0]
+    assert [item.text for item in history] == ["all of it", "Yes."]
+
+
+def test_a_recording_is_no_question() -> None:
+    tone = np.sin(np.arange(3600 * 4000) * 0.3).astype(np.float32)
+    with pytest.raises(AudioError, match="60 minutes"):
+        run(Agent(model=ScriptedModel()).ask(tone, sample_rate_hz=4000))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 
@@ -11,8 +12,8 @@ from sayso import Agent, Context, tool
 from sayso.errors import ModelError, UsageError
 from sayso.events import AudioDelta, CallFinished, CallOpened, Event, Interrupted, TextDelta, TurnDone, TurnFailed
 from sayso.items import AssistantReply, ToolCall, ToolOutput, UserInput, unanswered_calls
-from sayso.models.base import CallClose, CallDelta, CallOpen, Text
-from sayso.testing import ScriptedModel, broken_call, call, fail, run, say, wait
+from sayso.models.base import CallClose, CallDelta, CallOpen, Speech, Text
+from sayso.testing import ScriptedModel, broken_call, call, fail, run, say, tone, wait
 from sayso.turn import TurnPolicy
 
 
@@ -78,10 +79,7 @@ def test_parallel_calls_come_back_in_call_order() -> None:
     )
     result = run(Agent(tools=[slow], model=model).ask("Go"))
     assert finished == ["second", "first"]
-    assert [report.output for report in result.calls if report.status == "ok"] in (
-        ["first", "second"],
-        ["second", "first"],
-    )
+    assert [report.output for report in result.calls] == ["first", "second"]
     assert result.events[-1].time_s == pytest.approx(3, abs=0.01)
 
 
@@ -144,6 +142,7 @@ def test_text_inside_a_call_is_never_spoken() -> None:
     model = ScriptedModel((None, leak), (None, say("Open.")))
     result = run(Agent(tools=[opening_hours], model=model).ask("Leak"))
     assert result.text == "Open."
+    assert "".join(event.text for event in result.events if isinstance(event, AudioDelta)) == "Open."
 
 
 def test_words_before_a_call_stay_in_history_before_it() -> None:
@@ -291,8 +290,10 @@ def test_an_interrupted_write_runs_on_and_its_result_is_kept() -> None:
         async with Agent(tools=[book], model=model).session() as session:
             turn = asyncio.create_task(session.ask("Book seat 7"))
             await asyncio.sleep(1)
-            await session.interrupt()
-            assert (await turn).reason == "interrupted"
+            await asyncio.gather(session.interrupt(), session.interrupt())
+            result = await turn
+            assert result.reason == "interrupted"
+            assert [(report.name, report.status) for report in result.calls] == [("book", "running")]
             await asyncio.sleep(10)
             assert done == [7]
             assert (await session.ask("Did it work?")).text == "It is booked."
@@ -406,3 +407,105 @@ def test_a_reply_that_still_plays_after_its_turn_can_be_cut() -> None:
             assert not await session.interrupt()
 
     run(main())
+
+
+def test_a_call_that_breaks_off_is_told_to_the_model_and_closes_nothing_else() -> None:
+    cut = [*call("opening_hours", shop="a"), CallOpen(-1, "opening_hours"), CallDelta(-1, '{"shop": "b')]
+    model = ScriptedModel((None, cut), (None, say("Only a is open.")))
+    result = run(Agent(tools=[opening_hours], model=model).ask("Both?"))
+    assert [report.status for report in result.calls] == ["ok", "invalid"]
+    assert result.text == "Only a is open."
+
+
+def test_speech_in_a_call_that_speaks_nothing_written_before_it_is_dropped() -> None:
+    stray = Speech(tone("{shop: x}"), "{shop: x}")
+    model = ScriptedModel(
+        (None, [*say("Wait."), CallOpen(-1, "opening_hours"), stray, CallClose(-1, {"shop": "x"}, "")]),
+        (None, say("Open.")),
+    )
+    result = run(Agent(tools=[opening_hours], model=model).ask("When?"))
+    assert [event.text for event in result.events if isinstance(event, AudioDelta)] == ["Wait.", "Open."]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), ModelError("It broke.")])
+def test_every_failure_ends_with_one_event(error: Exception) -> None:
+    async def main() -> None:
+        async with Agent(model=ScriptedModel((None, fail(error)))).session() as session:
+            events: list[Event] = []
+            with pytest.raises(type(error)):
+                async with aclosing(session.stream("Hi")) as stream:
+                    async for event in stream:
+                        events.append(event)
+            assert [event.type for event in events] == ["turn_started", "heard", "turn_failed"]
+
+    run(main())
+
+
+def test_a_cut_after_a_late_result_keeps_the_result() -> None:
+    @tool(effect="write")
+    async def book() -> str:
+        """Book."""
+        await asyncio.sleep(5)
+        return "booked"
+
+    model = ScriptedModel((None, [*say("one two three four"), *call("book")]))
+
+    async def main() -> None:
+        async with Agent(tools=[book], model=model).session() as session:
+            turn = asyncio.create_task(session.ask("Book"))
+            await asyncio.sleep(1)
+            await session.interrupt(500)
+            await turn
+            await asyncio.sleep(9)
+            _, reply, _, output = session.history
+            assert reply == AssistantReply("one two", interrupted=True)
+            assert isinstance(output, ToolOutput) and output.output == "booked"
+
+    run(main())
+
+
+def test_a_turn_cut_off_from_outside_marks_its_reply() -> None:
+    model = ScriptedModel((None, [*say("one two"), wait(99)]))
+
+    async def main() -> None:
+        async with Agent(model=model).session() as session:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(session.ask("Count"), 2)
+            assert session.history[1] == AssistantReply("one two", interrupted=True)
+
+    run(main())
+
+
+def test_an_unknown_voice_is_refused() -> None:
+    with pytest.raises(UsageError, match="no voice 'nobody'"):
+        run(Agent(model=ScriptedModel(), voice="nobody").ask("Hi"))
+    with pytest.raises(UsageError, match="no voice 'nobody'"):
+        run(Agent(model=ScriptedModel(), voice="tone:0.5+nobody:0.5").ask("Hi"))
+
+
+def test_an_unknown_time_zone_is_refused() -> None:
+    with pytest.raises(UsageError, match="Atlantis"):
+        run(Agent(model=ScriptedModel(), timezone="Europe/Atlantis").ask("Hi"))
+
+
+def test_the_virtual_clock_tells_when_nothing_can_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sayso.testing.GRACE_S", 0.0)
+
+    async def main() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(RuntimeError, match="hangs"):
+        run(main())
+
+
+def test_tools_are_shown_the_virtual_wall_clock() -> None:
+    @tool(effect="read")
+    async def hours(ctx: Context) -> str:
+        """The hour."""
+        await asyncio.sleep(7200)
+        return f"{ctx.now():%Y-%m-%d %H:%M}"
+
+    model = ScriptedModel((None, call("hours")), (None, say("Eleven.")))
+    slow = replace(hours, timeout_s=None)
+    result = run(Agent(tools=[slow], model=model, timezone="UTC").ask("When?"))
+    assert result.calls[0].output == "2026-01-01 11:00"

@@ -129,8 +129,10 @@ class Round:
             if kind is None:
                 await self.outcomes()
         finally:
-            await self._stop()
-            self._left = True  # nothing awaits between here and the caller: what ends from now on is late
+            try:
+                await self._stop()
+            finally:
+                self._left = True  # nothing awaits between here and the caller: what ends from now on is late
 
     def _add(self, call: ToolCall) -> _Slot:
         if self._left:

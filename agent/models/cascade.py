@@ -19,7 +19,7 @@ from sayso.models.whisper import Recognition
 from sayso.speech.tts.base import Synthesizer
 from sayso.speech.tts.phrases import chunks
 from sayso.speech.tts.sentences import SentenceSplitter, split_sentences
-from sayso.streams import pushed
+from sayso.streams import pushed, sole_exception
 
 Push = Callable[[ModelEvent], None]
 SENTENCE_PAUSE_S = 0.25
@@ -78,10 +78,13 @@ class CascadeModel:
 
     async def warm(self, request: ModelRequest) -> None:
         """Load the three parts side by side and prefill the prompt."""
-        async with asyncio.TaskGroup() as parts:
-            parts.create_task(self._recognizer.get())
-            parts.create_task(self._synthesizer.get())
-            parts.create_task(self._language_model.warm(request))
+        try:
+            async with asyncio.TaskGroup() as parts:
+                parts.create_task(self._recognizer.get())
+                parts.create_task(self._synthesizer.get())
+                parts.create_task(self._language_model.warm(request))
+        except BaseExceptionGroup as group:
+            raise sole_exception(group) from None
 
     def respond(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Hear the last item if it was spoken, answer, and speak the answer sentence by sentence."""
@@ -115,9 +118,9 @@ class CascadeModel:
 
     async def aclose(self) -> None:
         """Free the parts."""
-        await self._language_model.aclose()
         self._recognizer.close()
         self._synthesizer.close()
+        await self._language_model.aclose()
 
     async def _hear(self, request: ModelRequest, push: Push) -> ModelRequest | None:
         """The request with words in place of sound; None where there were none."""

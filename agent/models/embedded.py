@@ -26,7 +26,6 @@ LANGUAGE_MODELS: dict[Size, str] = {"default": "qwen2.5-coder-1.5b", "small": "q
 CONTEXT_TOKENS = 4096
 
 
-@cache
 def embedded_model(*, size: Size = "default", tts: Engine = "kokoro", language: str | None = "en") -> CascadeModel:
     """The embedded `VoiceModel`. One per process and setting; its parts are loaded when it is first asked or warmed.
 
@@ -38,6 +37,11 @@ def embedded_model(*, size: Size = "default", tts: Engine = "kokoro", language: 
     Raises:
         ModelMissingError: A model's files are not here; later, when it is first used, packages are missing.
     """
+    return _embedded(size, tts, language)
+
+
+@cache
+def _embedded(size: Size, tts: Engine, language: str | None) -> CascadeModel:
     path = Store().path
     threads = os.cpu_count() or 1
     english = language is not None and language.split("-")[0] == "en"

@@ -24,13 +24,14 @@ class Part(Generic[P]):
 
     def __init__(self, name: str, load: Callable[[], P]) -> None:
         self._load = load
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sayso-{name}")
+        self._name = f"sayso-{name}"
         self._lock = Lock()
+        self._thread: ThreadPoolExecutor | None = None
         self._loaded: Future[P] | None = None
 
     def start(self) -> None:
         """Begin to load, if that has not begun."""
-        self._future()
+        self._begin()
 
     async def get(self) -> P:
         """The loaded part.
@@ -38,19 +39,30 @@ class Part(Generic[P]):
         Raises:
             SaysoError: As ``load`` does; the next call tries again.
         """
-        return await asyncio.shield(asyncio.wrap_future(self._future()))  # others may wait for it too
+        _, loaded = self._begin()
+        return await asyncio.shield(asyncio.wrap_future(loaded))  # others may wait for it too
 
     async def use(self, work: Callable[..., T], *args: Any) -> T:
         """Run ``work(part, *args)`` in the part's thread. Work that was cancelled before it began never runs."""
+        thread, _ = self._begin()
         part = await self.get()
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, part, *args)
+        return await asyncio.get_running_loop().run_in_executor(thread, work, part, *args)
 
-    def _future(self) -> Future[P]:
+    def _begin(self) -> tuple[ThreadPoolExecutor, Future[P]]:
         with self._lock:
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, thread_name_prefix=self._name)
             if self._loaded is None or (self._loaded.done() and self._loaded.exception() is not None):
                 self._loaded = self._thread.submit(self._load)
-            return self._loaded
+            return self._thread, self._loaded
 
-    def close(self) -> None:
-        """Let the thread end when its work is done."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+    def close(self, free: Callable[[P], object] | None = None) -> None:
+        """Let go of the part, after ``free(part)`` where it was loaded. Idempotent; asked again, it loads again."""
+        with self._lock:
+            thread, loaded = self._thread, self._loaded
+            self._thread = self._loaded = None
+        if thread is None:
+            return
+        if loaded is not None and free is not None:
+            thread.submit(lambda: free(loaded.result()))
+        thread.shutdown(wait=False)

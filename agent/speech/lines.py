@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+import os
+import threading
+import zlib
 from collections.abc import Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 from sayso.items import Audio, ToolSpec
 from sayso.models.base import VoiceModel
 from sayso.settings import cache_root
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +85,21 @@ def _read(path: Path) -> Audio | None:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return Audio(stored["samples"].astype(np.float32), int(stored["sample_rate_hz"]))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
         return None  # absent or broken: it is rendered anew
 
 
 def _write(path: Path, audio: Audio) -> None:
     import numpy as np
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{id(audio):x}.partial.npz")
-    np.savez(partial, samples=audio.samples, sample_rate_hz=audio.sample_rate_hz)
-    partial.replace(path)
+    partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.partial.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(partial, samples=audio.samples, sample_rate_hz=audio.sample_rate_hz)
+        partial.replace(path)
+    except OSError as error:  # it is still in memory; the next process renders it again
+        _log.warning("a spoken line cannot be kept in %s: %s", path.parent, error)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

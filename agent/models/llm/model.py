@@ -121,8 +121,8 @@ class LlamaModel:
 
     async def aclose(self) -> None:
         """Free the model. Idempotent."""
-        await self._runner.use(_close)
-        self._runner.close()
+        self._runner.close(_close)
+        self._warm = None
 
     def _opening(self, request: ModelRequest) -> str:
         return opening(request.instructions, request.tools, self.options.language)

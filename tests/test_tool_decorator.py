@@ -336,3 +336,11 @@ def test_the_fields_of_a_stream_are_those_of_its_items() -> None:
         async def get() -> AsyncIterator[Hours]:
             """Get."""
             yield Hours(shop="A", closes=1)
+
+
+def test_the_name_that_means_no_tool_is_refused() -> None:
+    with pytest.raises(ToolDefinitionError, match="no tool"):
+
+        @tool(name="none")
+        def nothing() -> None:
+            """Do nothing."""

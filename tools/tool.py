@@ -269,6 +269,8 @@ def _check(place: str, name: str, timeout_s: float | None, max_concurrency: int 
             f"{place} is named {name!r}, which models cannot call.",
             "Use up to 64 letters, digits, _ and -, and begin with a letter or _.",
         )
+    if name == "none":
+        raise ToolDefinitionError(f"{place} is named 'none', which is what models say for no tool.", "Rename it.")
     if timeout_s is not None and not 0 < timeout_s < float("inf"):
         raise ToolDefinitionError(f"{place} has timeout_s={timeout_s}.", "Give seconds above 0, or None for no limit.")
     if max_concurrency is not None and max_concurrency < 1:

@@ -12,6 +12,7 @@ import pytest
 from sayso import cli
 from sayso.cli import main
 from sayso.items import Audio
+from sayso.models import embedded
 from sayso.speech.audio import save
 
 TWO_OF_ONE_NAME = """
@@ -49,6 +50,7 @@ def look(where: str, times: int = 2) -> str:
 def no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAYSO_CACHE", str(tmp_path / "empty"))
     monkeypatch.delenv("SAYSO_MIRROR", raising=False)
+    monkeypatch.setattr(embedded, "_embedded", embedded._embedded.__wrapped__)  # not one that was made before
 
 
 def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -124,7 +126,8 @@ def test_missing_models_say_how_to_get_them(capsys: pytest.CaptureFixture[str]) 
 def test_sound_that_cannot_be_read_is_told_before_any_model_is_asked(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model_path: Callable[[str], Path]
 ) -> None:
-    model_path("qwen2.5-coder-1.5b")
+    for name in ("whisper-tiny.en", "qwen2.5-coder-1.5b", "kokoro-82m", "kokoro-voices"):
+        model_path(name)
     empty = tmp_path / "empty.wav"
     empty.touch()
     for path, told in ((tmp_path / "none.wav", "none.wav"), (empty, "empty"), (tmp_path, "folder")):
@@ -165,7 +168,8 @@ def test_talk_without_a_sound_device_says_so(
     from sayso.errors import UsageError
     from sayso.speech.devices import describe
 
-    model_path("qwen2.5-coder-1.5b")
+    for name in ("whisper-tiny.en", "qwen2.5-coder-1.5b", "kokoro-82m", "kokoro-voices"):
+        model_path(name)
     try:
         describe()
     except UsageError:

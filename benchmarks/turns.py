@@ -52,13 +52,13 @@ async def measure(session: Session, engine: str, answer: str, case: dict[str, An
     expected = [case["tool"]] if case["tool"] else []
     kind = answer if case["tool"] else "no tool"
     wer = recognised_wer(result.audio, result.text) if result.audio else 0.0
-    return Row(engine, kind, case["request"], result.heard, tools, tools == expected, result.text, result.stages, wer)
+    return Row(engine, kind, case["text"], result.heard, tools, tools == expected, result.text, result.stages, wer)
 
 
 async def run(engines: Sequence[str], repeat: int) -> list[Row]:
     """All turns of all engines and both agents."""
     cases = [json.loads(line) for line in REQUESTS.read_text().splitlines()]
-    utterances = [await asyncio.to_thread(spoken, case["request"], case["voice"]) for case in cases]
+    utterances = [await asyncio.to_thread(spoken, case["text"], case["voice"]) for case in cases]
     rows: list[Row] = []
     for engine in engines:
         model = embedded_model(tts=engine)  # pyright: ignore[reportArgumentType]

@@ -1,7 +1,7 @@
 """What the language model of the embedded agent calls and says, and how long it takes, on written requests.
 
-    python benchmarks/llm.py --model MODEL.gguf --requests tuning
-    python benchmarks/llm.py --model MODEL.gguf --requests tuning --format plain    # decode every character
+    python -m benchmarks.llm --model MODEL.gguf --requests tuning
+    python -m benchmarks.llm --model MODEL.gguf --requests tuning --format plain    # decode every character
 
 Prints one line a request, totals and times; writes ``benchmarks/results/llm_<set>.json``.
 """
@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scoring import REQUESTS, Request, read_requests, right_call
-
+from benchmarks.scoring import REQUESTS, Request, read_requests, right_call
 from sayso.items import AssistantReply, Item, ToolCall, ToolOutput, ToolSpec, UserInput
 from sayso.models.base import CallClose, CallOpen, ModelRequest, Text
 from sayso.models.llm import LlamaModel, LlmOptions
@@ -179,13 +178,15 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
 async def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True, help="the GGUF file")
+    parser.add_argument("--model", type=Path, help="the GGUF file; default: the 1.5 B model of the store")
     parser.add_argument("--requests", default="tuning", help="a file, or the name of one in benchmarks/requests")
     parser.add_argument("--format", choices=["jump", "plain"], default="jump", help="plain: decode what is certain too")
     parser.add_argument("--only", choices=["requests", "results", "followups"], help="one part")
     options = parser.parse_args()
-    from assistant import INSTRUCTIONS, TOOLS
+    from benchmarks.assistant import INSTRUCTIONS, TOOLS
+    from sayso.models.store import Store
 
+    options.model = options.model or Store().path("qwen2.5-coder-1.5b")
     tools: tuple[ToolSpec, ...] = tuple(tool.spec for tool in TOOLS)
     base = ModelRequest((), INSTRUCTIONS, tools)
     model = LlamaModel(LlmOptions(options.model, jump=options.format == "jump"))
@@ -211,10 +212,10 @@ async def main() -> None:
 
 def write_report(options: argparse.Namespace, report: dict[str, Any], rows: Sequence[Row]) -> None:
     """Print the totals and write them beside the other results, with the requests that went wrong."""
-    from report import write
+    from benchmarks.report import write
 
     head = {key: value for key, value in report.items() if not isinstance(value, dict)}
-    parts = [{"part": key, **value} for key, value in report.items() if isinstance(value, dict)]
+    parts: list[dict[str, Any]] = [{"part": key, **value} for key, value in report.items() if isinstance(value, dict)]
     wrong = [f"wrong: {row.text} -> {row.tool} {row.arguments or row.said}" for row in rows if not row.right]
     name = f"llm_{Path(options.requests).stem}_{options.model.stem}_{options.format}"
     write(name, parts, [*(f"{key}: {value}" for key, value in head.items()), *wrong])

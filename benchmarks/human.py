@@ -40,6 +40,7 @@ SLOTS = {
     "milkAmount": "milk",
     "sugarAmount": "sugar",
 }
+KIND = {"milk": re.compile("milk|cream", re.I), "sugar": re.compile("sugar|sweetener", re.I)}
 
 
 class Order(BaseModel):
@@ -53,33 +54,47 @@ class Order(BaseModel):
     say="One {drink} is on its way.",
     examples={
         "can I get a large light roast latte with a triple shot and some soy milk": {
-            "drink": "latte", "size": "large", "roast": "light roast", "shots": "triple shot", "milk": "some soy milk",
+            "size": "large", "roast": "light roast", "shots": "triple shot", "drink": "latte",
+            "extras": ["some soy milk"],
         },
-        "eight ounce house coffee with lots of sweetener please": {
-            "drink": "house coffee", "size": "eight ounce", "sugar": "lots of sweetener",
+        "house coffee with lots of sweetener please": {
+            "size": None, "roast": None, "shots": None, "drink": "house coffee", "extras": ["lots of sweetener"],
+        },
+        "make me a sixteen ounce cappuccino with brown sugar and whole milk": {
+            "size": "sixteen ounce", "roast": None, "shots": None, "drink": "cappuccino",
+            "extras": ["brown sugar", "whole milk"],
+        },
+        "I want a double shot medium roast espresso": {
+            "size": None, "roast": "medium roast", "shots": "double shot", "drink": "espresso", "extras": [],
+        },
+        "get me a single shot drip coffee with a little bit of cream": {
+            "size": None, "roast": None, "shots": "single shot", "drink": "drip coffee",
+            "extras": ["a little bit of cream"],
+        },
+        "a small iced mocha with some almond milk and sugar": {
+            "size": "small", "roast": None, "shots": None, "drink": "iced mocha",
+            "extras": ["some almond milk", "sugar"],
         },
     },
 )  # fmt: skip
 def order_coffee(
+    size: Literal["small", "medium", "large", "eight ounce", "twelve ounce", "sixteen ounce", "twenty ounce"] | None,
+    roast: Literal["light roast", "medium roast", "dark roast"] | None,
+    shots: Literal["single shot", "double shot", "triple shot"] | None,
     drink: Literal[
         "americano", "cappuccino", "espresso", "iced mocha", "latte", "mocha", "coffee", "drip coffee", "house coffee",
         "iced coffee",
     ],
-    size: Literal["", "small", "medium", "large", "eight ounce", "twelve ounce", "sixteen ounce", "twenty ounce"] = "",
-    roast: Literal["", "light roast", "medium roast", "dark roast"] = "",
-    shots: Literal["", "single shot", "double shot", "triple shot"] = "",
-    milk: str = "",
-    sugar: str = "",
+    extras: list[str],
 ) -> Order:  # fmt: skip
     """Order a coffee drink.
 
     Args:
+        size: The cup, or null.
+        roast: Of the beans, or null.
+        shots: Of espresso, or null.
         drink: Which drink.
-        size: Only if it was said.
-        roast: Only if it was said.
-        shots: Only if it was said.
-        milk: Milk or cream with its amount, as it was said.
-        sugar: Sugar or sweetener with its amount, as it was said.
+        extras: Milk, cream, sugar and sweetener, each with its amount, in the words that were said.
     """
     return Order(drink=drink)
 
@@ -90,11 +105,16 @@ def words(value: object) -> str:
     return " ".join(re.findall(r"[a-z]+", text))
 
 
+def extra(extras: Sequence[str] | None, slot: str) -> str:
+    """Which of the extras belongs to ``slot``."""
+    return next((said for said in extras or () if KIND[slot].search(said)), "") if slot in KIND else ""
+
+
 def slots_right(expected: Mapping[str, str], given: Mapping[str, Any]) -> tuple[int, int]:
     """How many of the six slots are right, of those that were labelled or given."""
     right = total = 0
     for label, name in SLOTS.items():
-        wanted, got = words(expected.get(label, "")), words(given.get(name, "") or "")
+        wanted, got = words(expected.get(label, "")), words(given.get(name) or extra(given.get("extras"), name))
         if wanted or got:
             total += 1
             right += wanted == got

@@ -64,7 +64,7 @@ async def run(engines: Sequence[str], repeat: int) -> list[Row]:
         model = embedded_model(tts=engine)  # pyright: ignore[reportArgumentType]
         for answer, tools in (
             ("template", TOOLS),
-            ("phrased by the model", [replace(tool, say=None) for tool in TOOLS]),
+            ("phrased by the model", [replace(tool, speak=None) for tool in TOOLS]),
         ):
             agent = Agent(tools=tools, instructions=INSTRUCTIONS, model=model)
             async with agent.session() as session:
@@ -75,6 +75,7 @@ async def run(engines: Sequence[str], repeat: int) -> list[Row]:
                         continue
                     async with agent.session() as session:
                         rows.append(await measure(session, engine, answer, case, audio))
+        await model.aclose()
     return rows
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sayso.speech.tts.phrases import chunks, first_phrase
+from sayso.speech.tts.phrases import EarlyPhrases, chunks, first_phrase
 from sayso.speech.tts.sentences import SentenceSplitter, split_sentences
 
 PIECES = [
@@ -154,3 +156,23 @@ def test_chunks_are_the_sentence() -> None:
 def test_a_splitter_needs_room() -> None:
     with pytest.raises(ValueError, match="max_chars"):
         SentenceSplitter(max_chars=0)
+
+
+@given(st.text(alphabet="abc de,.!?ABCforand 12", max_size=120), st.lists(st.integers(1, 9), min_size=1, max_size=40))
+def test_early_phrases_lose_no_word_at_any_chunking(text: str, sizes: list[int]) -> None:
+    def spoken(pieces: list[str]) -> str:
+        return re.sub(r"[^\w]", "", "".join(pieces))
+
+    phrases, pieces, at = EarlyPhrases(), [], 0
+    for size in sizes:
+        pieces += phrases.feed(text[at : at + size])
+        at += size
+    pieces += [*phrases.feed(text[at:]), *phrases.flush()]
+    assert spoken(pieces) == spoken([text])
+
+
+def test_a_long_first_sentence_is_begun_before_its_end() -> None:
+    phrases = EarlyPhrases()
+    assert phrases.feed("It is mostly cloudy in Porto, with a light b") == ["It is mostly cloudy in Porto, "]
+    assert phrases.feed("reeze. And ") == ["with a light breeze. "]
+    assert phrases.flush() == ["And "]

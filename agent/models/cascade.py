@@ -17,8 +17,8 @@ from sayso.models.base import CallOpen, Done, ModelEvent, ModelRequest, Profile,
 from sayso.models.parts import Part
 from sayso.models.whisper import Recognition
 from sayso.speech.tts.base import Synthesizer
-from sayso.speech.tts.phrases import chunks
-from sayso.speech.tts.sentences import SentenceSplitter, split_sentences
+from sayso.speech.tts.phrases import EarlyPhrases, chunks
+from sayso.speech.tts.sentences import split_sentences
 from sayso.streams import pushed, sole_exception
 
 Push = Callable[[ModelEvent], None]
@@ -137,7 +137,7 @@ class CascadeModel:
 
     async def _think(self, request: ModelRequest, sentences: asyncio.Queue[str | None], push: Push) -> Done:
         """Pass the language model's events on and its sentences to the synthesiser."""
-        splitter = SentenceSplitter()
+        splitter = EarlyPhrases()
         done = Done()
         async with aclosing(self._language_model.respond(request)) as events:
             async for event in events:

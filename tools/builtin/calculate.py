@@ -17,7 +17,7 @@ from decimal import Decimal, DecimalException, DivisionByZero, InvalidOperation,
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from sayso.errors import ToolError
 from sayso.tools.builtin.spoken_numbers import replace_number_words
@@ -74,12 +74,12 @@ class Calculation(BaseModel):
     Attributes:
         expression: What was computed, as it was given.
         result: The value; whole, or to 12 significant digits.
-        spoken: The value as it can be said.
+        spoken: The value as it can be said; the model is shown ``result``.
     """
 
     expression: str
     result: str
-    spoken: str
+    spoken: str = Field(exclude=True)
 
 
 @tool(

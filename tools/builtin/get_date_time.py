@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from sayso.errors import ToolError
 from sayso.tools.builtin.durations import speak_time
@@ -34,15 +34,15 @@ class DateTime(BaseModel):
         place: As it is spoken; empty for where the user is.
         time: Such as "3:45 PM".
         date: Such as "Sunday, November 22, 2026".
-        iso: To the second, with the offset.
-        zone: The IANA zone.
+        iso: To the second, with the offset; for code, the model is not shown it.
+        zone: The IANA zone; likewise.
     """
 
     place: str
     time: str
     date: str
-    iso: str
-    zone: str
+    iso: str = Field(exclude=True)
+    zone: str = Field(exclude=True)
 
 
 def _say(found: DateTime) -> str | None:

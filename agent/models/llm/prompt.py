@@ -6,6 +6,7 @@ conversation that grew is rendered as what it was plus what is new, and what the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
@@ -15,6 +16,8 @@ from sayso.models.llm.grammar import SPEECH, compact
 from sayso.prompts import load
 
 EXAMPLES_PER_TOOL = 2
+EXAMPLES = 6
+"""So many in all, where an agent has few tools."""
 MAX_OUTPUT_CHARS = 1500
 MAX_INPUT_CHARS = 2000
 _ANSWER_TOKENS = 320
@@ -104,7 +107,7 @@ def _examples(tools: Sequence[ToolSpec], language: str) -> list[tuple[str, str]]
     """Requests and answers: the first example of each tool, then the second ones, with speech spread among them."""
     ranks = [
         (tool.examples[rank].request, answer_text(tool.name, tool.examples[rank].arguments))
-        for rank in range(EXAMPLES_PER_TOOL)
+        for rank in range(max(EXAMPLES_PER_TOOL, EXAMPLES // max(1, len(tools))))
         for tool in tools
         if rank < len(tool.examples)
     ]
@@ -150,7 +153,21 @@ def _render_item(item: Item, language: str) -> str:
             return _turn("assistant", answer_text(name, arguments))
         case ToolOutput(output=output, status=status):
             prompt = load("embedded/result" if status == "ok" else "embedded/failed", language)
-            return _turn("user", prompt.substitute(output=_short(" ".join(output.split()), MAX_OUTPUT_CHARS)))
+            return _turn("user", prompt.substitute(output=_short(plain_result(output), MAX_OUTPUT_CHARS)))
+
+
+def plain_result(output: str) -> str:
+    """A result in few tokens, as each costs 25 ms: a flat JSON object becomes ``key value, key value``."""
+    try:
+        found = json.loads(output)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and found:
+        values = cast("dict[str, object]", found)
+        if not any(isinstance(value, dict | list) for value in values.values()):
+            shown = (f"{key} {value if isinstance(value, str) else compact(value)}" for key, value in values.items())
+            output = ", ".join(part for part in shown if not part.endswith(" "))
+    return " ".join(output.split())
 
 
 def _turn(role: str, text: str) -> str:

@@ -8,9 +8,11 @@ import http.client
 import json
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -23,6 +25,7 @@ RUNNER_VERSION = 1
 """Part of the key of saved states: raise it when a change here makes old ones wrong."""
 
 _SPINS = "1000"
+_NICE = 5  # speech gets three quarters of the machine while both want all of it
 _BATCH_TOKENS = 256  # between two of them a prefill can be cancelled
 
 
@@ -130,7 +133,8 @@ class LlamaRunner:
             states.mkdir(parents=True, exist_ok=True)
             params.slot_save_path = f"{states}{os.sep}"
         try:
-            server = llama.Server(params)
+            with _behind_speech():
+                server = llama.Server(params)
         except Exception as error:
             raise ModelError(
                 f"llama.cpp does not take {path}: {error}.", "Check it with: sayso models verify"
@@ -341,3 +345,19 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return count() or 1
+
+
+@contextmanager
+def _behind_speech() -> Generator[None]:
+    """Threads that begin inside have a lower priority, so that a sentence is spoken fast while more is decoded."""
+    if sys.platform != "linux":  # elsewhere a thread has no priority of its own that can be set like this
+        yield
+        return
+    thread = threading.get_native_id()
+    before = os.getpriority(os.PRIO_PROCESS, thread)
+    os.setpriority(os.PRIO_PROCESS, thread, min(19, before + _NICE))
+    try:
+        yield
+    finally:
+        with suppress(PermissionError):  # raising it again is for root; this thread only hands requests over
+            os.setpriority(os.PRIO_PROCESS, thread, before)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from sayso.speech.tts.sentences import SentenceSplitter
+
 _CONJUNCTIONS = frozenset("and but or so because which that when while if where who then until unless".split())
 _PREPOSITIONS = frozenset("for with from after before during between about into through".split())
 _NUMBER_WORDS = frozenset(
@@ -46,6 +48,37 @@ def first_phrase(text: str, *, short_chars: int = _SHORT_CHARS) -> tuple[str, st
 def chunks(text: str, *, short_chars: int = _SHORT_CHARS) -> list[str]:
     """A sentence as its first phrase and the rest: the rest is spoken while the first plays."""
     return [piece for piece in first_phrase(text, short_chars=short_chars) if piece.strip()]
+
+
+class EarlyPhrases:
+    """Cuts a stream of text into sentences, the first of which begins with a phrase that does not wait for its end.
+
+    Feed it text as it arrives. The pieces are to be spoken one after another; joined they hold the words of the input.
+    """
+
+    def __init__(self) -> None:
+        self._splitter = SentenceSplitter()
+        self._begun = ""  # what has not been spoken of the first sentence
+        self._started = False
+
+    def feed(self, delta: str) -> list[str]:
+        """Take the next characters; returns the pieces that can be spoken now."""
+        if self._started:
+            return self._splitter.feed(delta)
+        self._begun += delta
+        head, rest = first_phrase(self._begun)
+        if SentenceSplitter().feed(self._begun):
+            head, rest = "", self._begun
+        elif not rest:
+            return []
+        self._started = True
+        return [*([head] if head else []), *self._splitter.feed(rest)]
+
+    def flush(self) -> list[str]:
+        """The stream is over: returns what is left."""
+        begun = "" if self._started else self._begun
+        self._started, self._begun = False, ""
+        return [*self._splitter.feed(begun), *self._splitter.flush()]
 
 
 def _earliest(text: str, cuts: list[int]) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
@@ -241,9 +241,10 @@ class Session:
         failure: BaseException | None = None
         try:
             self._emit(push, TurnStarted())
-            user = await self._listen(what, sample_rate_hz)
-            if user is not None:
-                await turn.run(user)
+            async with self._getting_ready(what):
+                user = await listen(what, sample_rate_hz, hears=self._model.profile.hears)
+                if user is not None:
+                    await turn.run(user)
         except BaseException as error:
             failure = error
         items = self._remember(turn, whole=failure is None)
@@ -304,18 +305,20 @@ class Session:
         self._emit(push, Interrupted(played_ms=played_ms))
         self._emit(push, TurnDone(reason="interrupted", text=reply_text(items), stages=dict(turn.stages)))
 
-    async def _listen(self, what: Input, sample_rate_hz: int | None) -> UserInput | None:
-        """Take the input in; while somebody still speaks, the model gets ready."""
-        hears = self._model.profile.hears
-        if not isinstance(what, AsyncIterable):
-            return await listen(what, sample_rate_hz, hears=hears)
+    @asynccontextmanager
+    async def _getting_ready(self, what: Input) -> AsyncGenerator[None, None]:
+        """While sound is taken in, and somebody may still speak, the model loads and reads its prompt."""
+        if isinstance(what, str):
+            yield
+            return
         warming = asyncio.create_task(self._model.warm(self._request()))
         try:
-            user = await listen(what, sample_rate_hz, hears=hears)
-            await warming
-            return user
+            yield
         finally:
             warming.cancel()
+            await asyncio.wait([warming])
+            if not warming.cancelled():
+                warming.exception()  # the turn itself met what is wrong
 
     def _request(self) -> ModelRequest:
         """The part of every round that is constant in a turn."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from sayso.items import ToolSpec
 from sayso.models.base import Done, ModelEvent, ModelRequest
@@ -53,6 +55,7 @@ class LlamaModel:
         self.options = options
         self._runner = Part("llm-load", self._load)
         self._warm: str | None = None
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
         self._known_grammars: dict[str, bool] = {}
         self.usage = Usage()
 
@@ -77,6 +80,10 @@ class LlamaModel:
     async def warm(self, request: ModelRequest) -> None:
         """Load the model and evaluate the prompt that all turns share, or bring it back from disk. Idempotent."""
         runner = await self.runner()
+        async with self._one_at_a_time():
+            await self._read_prompt(runner, request)
+
+    async def _read_prompt(self, runner: LlamaRunner, request: ModelRequest) -> None:
         shared = prefix(self._opening(request))
         if self._warm == shared:
             return
@@ -123,6 +130,9 @@ class LlamaModel:
         """Free the model. Idempotent."""
         self._runner.close(_close)
         self._warm = None
+
+    def _one_at_a_time(self) -> asyncio.Lock:
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     def _opening(self, request: ModelRequest) -> str:
         return opening(request.instructions, request.tools, self.options.language)

@@ -4,6 +4,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import tarfile
 import threading
 import zipfile
@@ -22,6 +23,15 @@ from sayso.models.store.manifest import Archive
 
 settings.register_profile("sayso", derandomize=True, deadline=None)
 settings.load_profile("sayso")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of evaluation data and human speech, which is not committed; skips where it is not here."""
+    folder = Path(os.environ.get("SAYSO_SHARED", "../shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the shared data is not at {folder}; SAYSO_SHARED names the folder that holds it")
+    return folder
 
 
 @pytest.fixture(scope="session")

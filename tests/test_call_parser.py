@@ -1,5 +1,4 @@
 import json
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -147,10 +146,8 @@ def test_qwen_forms(form: str, arguments: object, dialect: Dialect) -> None:
         assert text_of(events) == "One moment. "
 
 
-def test_every_stored_stepeval_call_parses_in_every_form() -> None:
-    path = Path(os.environ.get("SAYSO_SHARED", "../shared")) / "data/stepeval_toolcall/cases.jsonl"
-    if not path.is_file():
-        pytest.skip(f"no {path}; SAYSO_SHARED names the folder of the shared data")
+def test_every_stored_stepeval_call_parses_in_every_form(shared_data: Path) -> None:
+    path = shared_data / "stepeval_toolcall" / "cases.jsonl"
     cases = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     calls = [case["expected_call"] for case in cases if case["expected_call"]]
     assert calls

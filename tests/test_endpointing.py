@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -266,17 +265,14 @@ def test_no_turn_in_noise(level: float) -> None:
     assert [*endpointer.feed(noise), *endpointer.flush()] == []
 
 
-def test_human_clips_in_a_stream() -> None:
+def test_human_clips_in_a_stream(shared_data: Path) -> None:
     """Each clip, with room noise around it, at 48 kHz and in frames of 20 ms, is heard; its speech is in the turns."""
-    shared = os.environ.get("SAYSO_SHARED", "")
-    manifest = Path(shared, "data", "speech", "manifest.jsonl")
-    if not shared or not manifest.is_file():
-        pytest.skip("the human recordings are not here; set SAYSO_SHARED to the folder that holds data/speech")
+    manifest = shared_data / "speech" / "manifest.jsonl"
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     files = [row["file"] for row in rows if row["human"] and row["file"].split("/")[1] in ("assistant", "commands")]
     room = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 0.0005
     for file in files[::12]:
-        spoken = resample(load(Path(shared, "data", file)), RATE).samples
+        spoken = resample(load(shared_data / file), RATE).samples
         whole = resample(Audio(np.concatenate([room, spoken, room]), RATE), 48_000).samples
         endpointer = Endpointer(48_000)
         events = [event for piece in in_pieces(whole, [960]) for event in endpointer.feed(piece)] + endpointer.flush()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -162,14 +161,11 @@ def test_a_file_its_bytes_and_its_samples_are_heard_alike(as_stereo: bool) -> No
     assert len(set(lengths)) == 1
 
 
-def test_human_speech_reaches_the_model() -> None:
-    speech = Path(os.environ.get("SAYSO_SHARED", "../shared")) / "data" / "speech"
-    if not speech.is_dir():
-        pytest.skip("no human clips: set SAYSO_SHARED")
-    rows = [json.loads(line) for line in (speech / "manifest.jsonl").read_text().splitlines()]
+def test_human_speech_reaches_the_model(shared_data: Path) -> None:
+    rows = [json.loads(line) for line in (shared_data / "speech" / "manifest.jsonl").read_text().splitlines()]
     for row in [row for row in rows if row["file"].startswith("speech/assistant")]:
         model = ScriptedModel((None, [*hear(row["transcript"]), *say("Yes.")]))
-        assert run(Agent(model=model).ask(speech.parent / row["file"])).text == "Yes."
+        assert run(Agent(model=model).ask(shared_data / row["file"])).text == "Yes."
 
 
 def test_what_is_said_at_the_very_end_of_the_frames_is_answered() -> None:

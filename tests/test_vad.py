@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -62,14 +61,11 @@ NO_SPEECH = {
 }
 
 
-def human_clips(*folders: str) -> list[Path]:
-    """Recordings of people, or a skip where they are not here."""
-    shared = os.environ.get("SAYSO_SHARED", "")
-    manifest = Path(shared, "data", "speech", "manifest.jsonl")
-    if not shared or not manifest.is_file():
-        pytest.skip("the human recordings are not here; set SAYSO_SHARED to the folder that holds data/speech")
+def human_clips(data: Path, *folders: str) -> list[Path]:
+    """Recordings of people."""
+    manifest = data / "speech" / "manifest.jsonl"
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
-    return [Path(shared, "data", row["file"]) for row in rows if row["human"] and row["file"].split("/")[1] in folders]
+    return [data / row["file"] for row in rows if row["human"] and row["file"].split("/")[1] in folders]
 
 
 class CountingVoiceActivity(VoiceActivity):
@@ -119,8 +115,8 @@ def test_no_speech_in_nothing() -> None:
 
 
 @pytest.mark.parametrize("folder", ["assistant", "commands", "digits", "read"])
-def test_trim_finds_speech_in_every_human_clip(folder: str) -> None:
-    for path in human_clips(folder):
+def test_trim_finds_speech_in_every_human_clip(folder: str, shared_data: Path) -> None:
+    for path in human_clips(shared_data, folder):
         audio = load(path)
         trimmed = trim(audio)
         assert trimmed is not None, path.name
@@ -128,8 +124,8 @@ def test_trim_finds_speech_in_every_human_clip(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["assistant", "commands", "digits", "read"])
-def test_trim_keeps_all_speech_that_segments_finds(folder: str) -> None:
-    for path in human_clips(folder)[::10]:
+def test_trim_keeps_all_speech_that_segments_finds(folder: str, shared_data: Path) -> None:
+    for path in human_clips(shared_data, folder)[::10]:
         whole = load(path)
         audio = Audio(whole.samples[: 8 * whole.sample_rate_hz], whole.sample_rate_hz)
         found = segments(audio, min_speech_ms=100)
@@ -141,8 +137,8 @@ def test_trim_keeps_all_speech_that_segments_finds(folder: str) -> None:
         assert wanted.tobytes() in trimmed.samples.tobytes(), path.name
 
 
-def test_trim_finds_speech_between_noise() -> None:
-    for path in human_clips("assistant"):
+def test_trim_finds_speech_between_noise(shared_data: Path) -> None:
+    for path in human_clips(shared_data, "assistant"):
         speech = resample(load(path), RATE).samples
         rng = np.random.default_rng(0)
         hiss = (rng.standard_normal(3 * RATE) * 0.002).astype(np.float32)
@@ -155,8 +151,8 @@ def test_trim_finds_speech_between_noise() -> None:
         assert trimmed.seconds < whole.seconds - 4.5
 
 
-def test_trim_never_listens_to_the_middle() -> None:
-    speech = resample(load(human_clips("assistant")[0]), RATE).samples
+def test_trim_never_listens_to_the_middle(shared_data: Path) -> None:
+    speech = resample(load(human_clips(shared_data, "assistant")[0]), RATE).samples
     silence = np.zeros(600 * RATE, np.float32)
     detector = CountingVoiceActivity()
     trimmed = trim(Audio(np.concatenate([speech, silence, speech]), RATE), detector=detector)

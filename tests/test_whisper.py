@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,12 +165,9 @@ def test_a_rate_that_cannot_be(tmp_path: Path) -> None:
 # --- With the real ones ---
 
 
-def clip(name: str) -> Audio:
-    folder = Path(os.environ.get("SAYSO_SHARED", "../shared")) / "data/speech"
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}; SAYSO_SHARED names the folder of the shared data")
+def clip(data: Path, name: str) -> Audio:
     soundfile = pytest.importorskip("soundfile")
-    samples, rate = soundfile.read(folder / name, dtype="float32")
+    samples, rate = soundfile.read(data / "speech" / name, dtype="float32")
     return Audio(samples, rate)
 
 
@@ -190,32 +186,36 @@ def noises() -> dict[str, Audio]:
 
 
 @pytest.mark.models
-def test_tiny_english_hears_speech_and_nothing_in_noise(model_path: Callable[[str], Path]) -> None:
+def test_tiny_english_hears_speech_and_nothing_in_noise(model_path: Callable[[str], Path], shared_data: Path) -> None:
     recognizer = WhisperRecognizer(model_path("whisper-tiny.en"))
     assert {name: recognizer.transcribe(noise).text for name, noise in noises().items()} == dict.fromkeys(noises(), "")
     with pytest.raises(UsageError, match="only English"):
         recognizer.transcribe(noises()["silence"], "zh")
-    heard = recognizer.transcribe(clip("assistant/what_time_is_it.flac"), "en-US")
+    heard = recognizer.transcribe(clip(shared_data, "assistant/what_time_is_it.flac"), "en-US")
     assert heard.text == "What time is it?" and heard.language == "en"
     assert heard.no_speech_probability < 0.5 and heard.average_log_probability > -0.5
 
 
 @pytest.mark.models
-def test_a_clip_that_needs_the_second_look_is_not_said_twice(model_path: Callable[[str], Path]) -> None:
-    audio = clip("assistant/turn_on_living_room_lamp.flac")
+def test_a_clip_that_needs_the_second_look_is_not_said_twice(
+    model_path: Callable[[str], Path], shared_data: Path
+) -> None:
+    audio = clip(shared_data, "assistant/turn_on_living_room_lamp.flac")
     for window_s in (0.0, 10.0):  # with 0 the first look ends in a loop
         recognizer = WhisperRecognizer(model_path("whisper-tiny.en"), shortest_window_s=window_s)
         assert recognizer.transcribe(audio).text.casefold() == "turn on the living room lamp."
 
 
 @pytest.mark.models
-def test_base_finds_the_language_and_hears_a_clip_longer_than_its_window(model_path: Callable[[str], Path]) -> None:
+def test_base_finds_the_language_and_hears_a_clip_longer_than_its_window(
+    model_path: Callable[[str], Path], shared_data: Path
+) -> None:
     recognizer = WhisperRecognizer(model_path("whisper-base"))
-    assert recognizer.transcribe(clip("read/aishell_BAC009S0724W0121.flac")).language == "zh"
+    assert recognizer.transcribe(clip(shared_data, "read/aishell_BAC009S0724W0121.flac")).language == "zh"
     assert {name: recognizer.transcribe(noise).text for name, noise in noises().items()} == dict.fromkeys(noises(), "")
     with pytest.raises(UsageError, match="xx"):
         recognizer.transcribe(noises()["silence"], "xx")
-    speech = clip("read/jfk.flac")
+    speech = clip(shared_data, "read/jfk.flac")
     long = Audio(np.tile(speech.samples, 3), speech.sample_rate_hz)
     heard = recognizer.transcribe(long)
     assert heard.language == "en" and heard.text.casefold().count("your country can do for you") == 3

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from sayso import Agent
+from sayso import Agent, tool
 from sayso.models.embedded import embedded_model, whisper
 from sayso.result import TurnResult
 from sayso.speech.audio import load
@@ -58,3 +59,21 @@ def test_live_frames_are_answered() -> None:
     (result,) = ask(frames(), sample_rate_hz=question.sample_rate_hz)
     assert [call.name for call in result.calls] == ["get_date_time"]
     assert "Tokyo" in result.text
+
+
+def test_a_tool_with_nothing_but_types_and_a_docstring_is_called() -> None:
+    @tool(effect="read")
+    def opening_hours(shop: str, day: Literal["today", "monday", "friday"] = "today") -> str:
+        """When a shop is open.
+
+        Args:
+            shop: Name of the shop as the customer says it.
+        """
+        return f"{shop}: open from 7 AM to 5 PM"
+
+    agent = Agent(tools=[opening_hours], instructions="You answer the phone for a market hall.", model=embedded_model())
+    result = agent.ask_sync("When does the bakery open on Friday?", speak=False)
+    assert [(call.name, call.arguments.get("day"), call.status) for call in result.calls] == [
+        ("opening_hours", "friday", "ok")
+    ]
+    assert "7" in result.text

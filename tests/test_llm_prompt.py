@@ -2,17 +2,22 @@
 
 import asyncio
 import json
+from datetime import date
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from sayso.errors import UsageError
 from sayso.items import AssistantReply, Item, ToolCall, ToolExample, ToolOutput, ToolSpec, UserInput
-from sayso.models.base import CallClose, Text
+from sayso.models.base import CallClose, ModelRequest, Text
 from sayso.models.call_parser import CONSTRAINED, CallParser
-from sayso.models.llm.prompt import answer_text, fitting, opening, prefix, render, tool_line
+from sayso.models.llm.model import callable_now
+from sayso.models.llm.prompt import answer_text, fitting, made_up_examples, opening, prefix, render, tool_line
 from sayso.prompts import load
+from sayso.tools import tool
 
 WEATHER = ToolSpec(
     "get_weather",
@@ -144,3 +149,34 @@ def test_an_unknown_language_falls_back_to_english_and_an_unknown_prompt_is_an_e
     with pytest.raises(UsageError, match="no prompt"):
         load("embedded/nothing")
     assert json.loads(answer_text("a", {"b": 1})) == {"tool": "a", "arguments": {"b": 1}}
+
+
+def test_a_tool_without_examples_gets_one_that_fits_its_schema() -> None:
+    @tool(effect="read")
+    def opening_hours(
+        shop: str, floor: Annotated[int, Field(ge=5, le=9)], day: Literal["today", "monday"] = "today"
+    ) -> str:
+        """When a shop is open."""
+        return f"{shop} {floor} {day}"
+
+    (example,) = made_up_examples(opening_hours.spec)
+    assert example.request == "when a shop is open: shop Marlow, floor 5"
+    opening_hours.validate(example.arguments)
+    assert example.request in opening("", [opening_hours.spec])
+
+
+def test_no_example_is_made_up_where_a_value_cannot_be() -> None:
+    @tool(effect="read")
+    def book(day: date) -> str:
+        """Book."""
+        return str(day)
+
+    assert made_up_examples(book.spec) == ()
+
+
+def test_a_turn_that_called_is_answered_in_words() -> None:
+    asked = [UserInput("one"), ToolCall("1", "get_weather", {}), ToolOutput("1", "get_weather", "x"), UserInput("two")]
+    assert callable_now(ModelRequest(asked, tools=(WEATHER,))) == (WEATHER,)
+    called = [*asked, ToolCall("2", "get_weather", {}), ToolOutput("2", "get_weather", "x")]
+    assert callable_now(ModelRequest(called, tools=(WEATHER,))) == ()
+    assert callable_now(ModelRequest(asked, tools=(WEATHER,), allow_calls=False)) == ()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from sayso.items import ToolSpec
+from sayso.items import ToolCall, ToolSpec, UserInput
 from sayso.models.base import Done, ModelEvent, ModelRequest
 from sayso.models.call_parser import CONSTRAINED, CONSTRAINED_PREFIX, CallParser
 from sayso.models.llm.constrained import Answer
@@ -139,7 +139,7 @@ class LlamaModel:
 
     async def _usable_grammar(self, runner: LlamaRunner, request: ModelRequest) -> Grammar:
         """The grammar of the answer, without what llama.cpp does not know (which makes it ignore a whole grammar)."""
-        tools: Sequence[ToolSpec] = request.tools if request.allow_calls else ()
+        tools = callable_now(request)
         speech = not (request.force_call and tools)
         grammar = turn_grammar(tools, speech=speech)
         text = lark(grammar)
@@ -154,3 +154,17 @@ class LlamaModel:
 
 def _close(runner: LlamaRunner) -> None:
     runner.close()
+
+
+def callable_now(request: ModelRequest) -> tuple[ToolSpec, ...]:
+    """The tools that a round may call: none where calls are over, and none once this turn has called one.
+
+    A model of this size, shown the result of a call, now and then makes the call again or makes another that nobody
+    asked for; a write would be done twice. The price: what needs two calls is answered for one of them.
+    """
+    for item in reversed(request.items):
+        if isinstance(item, UserInput):
+            break
+        if isinstance(item, ToolCall):
+            return ()
+    return request.tools if request.allow_calls else ()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
-from sayso.items import AssistantReply, Item, JsonObject, ToolCall, ToolOutput, ToolSpec, UserInput
+from sayso.items import AssistantReply, Item, JsonObject, ToolCall, ToolExample, ToolOutput, ToolSpec, UserInput
 from sayso.models.call_parser import CONSTRAINED_PREFIX
 from sayso.models.llm.grammar import SPEECH, compact
 from sayso.prompts import load
@@ -105,11 +105,12 @@ def answer_text(name: str, arguments: JsonObject) -> str:
 
 def _examples(tools: Sequence[ToolSpec], language: str) -> list[tuple[str, str]]:
     """Requests and answers: the first example of each tool, then the second ones, with speech spread among them."""
+    worked = {tool.name: tool.examples or made_up_examples(tool) for tool in tools}
     ranks = [
-        (tool.examples[rank].request, answer_text(tool.name, tool.examples[rank].arguments))
+        (worked[tool.name][rank].request, answer_text(tool.name, worked[tool.name][rank].arguments))
         for rank in range(max(EXAMPLES_PER_TOOL, EXAMPLES // max(1, len(tools))))
         for tool in tools
-        if rank < len(tool.examples)
+        if rank < len(worked[tool.name])
     ]
     chat = load("embedded/chat", language).template.splitlines()
     spoken = [(said, answer_text(SPEECH, {"say": reply})) for said, reply in zip(chat[::2], chat[1::2], strict=True)]
@@ -119,6 +120,43 @@ def _examples(tools: Sequence[ToolSpec], language: str) -> list[tuple[str, str]]
         if at % 3 == 2 and spoken:
             mixed.append(spoken.pop(0))
     return [*mixed, *spoken]
+
+
+def made_up_examples(tool: ToolSpec) -> tuple[ToolExample, ...]:
+    """An example for a tool that has none: without one the model rather invents an answer than calls.
+
+    The request is the tool's description with a value for each required argument; none where a value cannot be made up.
+    """
+    schema = tool.parameters
+    arguments: JsonObject = {}
+    for name in schema.get("required", ()):
+        value = _sample(schema["properties"][name], schema)
+        if value is None:
+            return ()
+        arguments[name] = value
+    said = tool.description.strip().split("\n")[0].rstrip(".") or tool.name.replace("_", " ")
+    values = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in arguments.items())
+    return (ToolExample(f"{said[0].lower()}{said[1:]}{': ' if values else ''}{values}", arguments),)
+
+
+def _sample(schema: JsonObject, root: JsonObject) -> Any:
+    """A value for a simple schema, or None."""
+    if "$ref" in schema:
+        return _sample(root.get("$defs", {}).get(schema["$ref"].rpartition("/")[2], {}), root)
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    if {"pattern", "format", "anyOf", "oneOf", "multipleOf"} & schema.keys():
+        return None
+    low, high = schema.get("minimum", 3), schema.get("maximum", 3)
+    samples = {"string": "Marlow", "boolean": True, "integer": max(low, min(3, high)), "number": max(low, min(3, high))}
+    value = samples.get(str(schema.get("type")))
+    return (
+        None
+        if isinstance(value, str) and not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 99)
+        else value
+    )
 
 
 def _type_words(schema: JsonObject, root: JsonObject) -> str:

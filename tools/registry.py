@@ -68,12 +68,3 @@ class Registry(Mapping[str, Tool]):
 
     def __len__(self) -> int:
         return len(self._tools)
-
-
-def unique(tools: Iterable[Tool]) -> tuple[Tool, ...]:
-    """``tools`` as a tuple, checked.
-
-    Raises:
-        ToolDefinitionError: See `Registry`.
-    """
-    return tuple(Registry(tools).values())

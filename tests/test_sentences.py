@@ -89,18 +89,6 @@ def test_a_sentence_comes_out_with_the_space_after_it() -> None:
     assert splitter.flush() == []
 
 
-def test_the_first_piece_may_end_at_a_clause() -> None:
-    text = "Sure, it is a quarter to ten in Tokyo, and the sun is up, I think."
-    assert cut(text, [], first_clause_chars=20) == [
-        "Sure, it is a quarter to ten in Tokyo, ",
-        "and the sun is up, I think.",
-    ]
-    assert cut("On May 5, 2026 it was warm in Portland, Oregon, they say.", [], first_clause_chars=5) == [
-        "On May 5, 2026 it was warm in Portland, Oregon, ",
-        "they say.",
-    ]
-
-
 def test_a_stream_without_an_end_is_spoken() -> None:
     pieces = cut("word " * 100, [], max_chars=80)
     assert all(len(piece) <= 80 for piece in pieces)
@@ -112,7 +100,7 @@ def test_a_stream_without_an_end_is_spoken() -> None:
 @given(
     st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=30).map("".join),
     st.lists(st.integers(0, 9), max_size=60),
-    st.sampled_from([{}, {"max_chars": 30}, {"first_clause_chars": 5}, {"first_clause_chars": 8, "max_chars": 12}]),
+    st.sampled_from([{}, {"max_chars": 30}, {"max_chars": 12}]),
 )
 def test_nothing_is_lost_and_chunking_does_not_matter(text: str, sizes: list[int], options: dict[str, int]) -> None:
     whole = cut(text, [], **options)

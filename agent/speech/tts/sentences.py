@@ -30,15 +30,12 @@ class SentenceSplitter:
     the input was chunked. A piece holds at least one letter or digit, but for the last one of a stream without any.
 
     Args:
-        first_clause_chars: Let the first piece end at a comma or the like once it has this many characters, so that
-            speech can start early; None waits for the sentence.
         max_chars: A sentence longer than this is cut at a clause, a space, or, failing both, right there.
     """
 
-    def __init__(self, *, first_clause_chars: int | None = None, max_chars: int = 300) -> None:
+    def __init__(self, *, max_chars: int = 300) -> None:
         if max_chars < 1:
             raise ValueError(f"max_chars must be at least 1, not {max_chars}")
-        self._clause_chars = first_clause_chars
         self._max_chars = max_chars
         self._text = ""
         self._scanned = 0
@@ -61,7 +58,6 @@ class SentenceSplitter:
         while (end := self._next_end(final)) > 0:
             pieces.append(self._text[:end])
             self._text, self._scanned = self._text[end:], 0
-            self._clause_chars = None
         return pieces
 
     def _next_end(self, final: bool) -> int:
@@ -87,8 +83,6 @@ class SentenceSplitter:
             return _after_closers(text, index + 1, closed)
         if mark in _LATIN_ENDS:
             return _latin_end(text, index, closed)
-        if self._clause_chars is not None and mark in _CLAUSE_ENDS and index + 1 >= self._clause_chars:
-            return _clause_end(text, index, closed)
         return 0
 
     def _forced_end(self) -> int:
@@ -168,17 +162,3 @@ def _after_dot(text: str, index: int, after: int, closed: bool) -> int:
         return _WAIT
     starts = letters[:1].isupper() and letters.lower() in _STARTERS
     return after + 1 if starts or not letters else 0
-
-
-def _clause_end(text: str, index: int, closed: bool) -> int:
-    """After a comma: not inside "Portland, Oregon" or "May 5, 2026"."""
-    if ord(text[index]) > 0x2E7F:
-        return index + 1
-    if index + 2 >= len(text):
-        return 0 if closed else _WAIT
-    following = text[index + 2]
-    if not text[index + 1].isspace() or following.isdecimal():
-        return 0
-    word = re.search(r"\w+$", text[:index])
-    is_name = following.isupper() and word is not None and word[0][:1].isupper()
-    return 0 if is_name else index + 2

@@ -205,12 +205,17 @@ def test_two_thousand_characters(kokoro: Kokoro) -> None:
 
 @pytest.mark.models
 def test_piper_is_understood(model_path: PathOf, hear: Callable[[Any], str]) -> None:
+    import jiwer
+    import onnxruntime
+
     pytest.importorskip("piper")
+    onnxruntime.set_seed(1)  # Piper's graph draws noise: no two renderings are alike
     engine = Piper(model_path("piper-joe"))
     assert isinstance(engine, Synthesizer)
     audio = engine.synthesize("The next train to Boston leaves from platform nine.")
     assert audio.sample_rate_hz == engine.sample_rate_hz == 22_050
-    assert "train to boston leaves from platform" in hear(audio)
+    heard = hear(audio).replace("nine", "9")
+    assert jiwer.wer("the next train to boston leaves from platform 9", heard) <= 2 / 9
     assert engine.synthesize("😀").seconds == 0
     with pytest.raises(UsageError, match="no voice"):
         engine.synthesize("Hello.", "af_heart")

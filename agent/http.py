@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sayso.errors import SaysoError
 
@@ -51,6 +54,7 @@ class Body:
     chunks: Iterator[bytes]
 
 
+@cache
 def _tls_context() -> ssl.SSLContext:
     """Trusts the system, certifi, and what the usual variables name (`CA_VARIABLES`)."""
     import certifi
@@ -117,6 +121,83 @@ def get_text(url: str, limit_bytes: int = 1 << 20) -> str:
             if len(data) > limit_bytes:
                 raise NetworkError(f"The answer of {host(url)} is longer than {limit_bytes} bytes.")
     return data.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response that was read whole.
+
+    Attributes:
+        status: The HTTP status; any.
+        headers: By lower-case name.
+        body: Decompressed, at most the limit that was asked for.
+        url: Where it came from in the end, after redirects.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8; what is no UTF-8 is replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body parsed.
+
+        Raises:
+            NetworkError: It is no JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            raise NetworkError(f"{host(self.url)} answered with something that is no JSON.") from None
+
+
+async def request(
+    method: str,
+    url: str,
+    *,
+    params: Mapping[str, str | int | float] | None = None,
+    headers: Mapping[str, str] | None = None,
+    body: Any = None,
+    timeout_s: float = 10.0,
+    limit_bytes: int = 2 << 20,
+) -> Answer:
+    """One request to a service that the app's owner configured; redirects are followed.
+
+    Args:
+        method: ``GET``, ``POST`` and so on.
+        url: Of the service. Never one that a model, a tool or a page supplied.
+        params: For the query string.
+        headers: Added to the usual ones.
+        body: Sent as JSON, unless None.
+        timeout_s: For the whole request, from the connection to the last byte.
+        limit_bytes: Of the answer.
+
+    Raises:
+        NetworkError: No connection, no answer in time, or an answer that is too long. A status is no error here.
+    """
+    import httpx
+
+    data = bytearray()
+    with _translated(url):
+        try:
+            async with (
+                asyncio.timeout(timeout_s),
+                httpx.AsyncClient(verify=_tls_context(), timeout=timeout_s, follow_redirects=True) as connection,
+                connection.stream(method, url, params=params, headers=headers, json=body) as response,
+            ):
+                async for chunk in response.aiter_bytes():
+                    data += chunk
+                    if len(data) > limit_bytes:
+                        raise NetworkError(f"The answer of {host(url)} is longer than {limit_bytes} bytes.")
+        except TimeoutError:
+            raise NetworkError(f"{host(url)} did not answer within {timeout_s:g} s.", temporary=True) from None
+    names = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, names, bytes(data), str(response.url))
 
 
 def host(url: str) -> str:

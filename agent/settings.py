@@ -3,9 +3,11 @@
 | variable | meaning |
 |---|---|
 | `SAYSO_CACHE` | folder of models and caches (default: the user's cache folder) |
+| `SAYSO_DATA` | folder of what cannot be fetched again: journal, notes, libraries (default: the user's data folder) |
 | `SAYSO_MODEL_<NAME>` | file or folder to use for the artefact NAME, as it stands |
 | `SAYSO_MIRROR` | folder with artefacts, wheels or tarballs to take before asking any registry |
 | `SAYSO_HUB` | `1`: ask the upstream project first; `0`: never; unset: after the registries |
+| `SAYSO_..._KEY`, `SAYSO_..._TOKEN` | credentials of a service; read by `secret`, and blotted out by `redact` |
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from sayso.errors import UsageError
 
 HubOrder: TypeAlias = Literal["first", "last", "never"]
 
+_secrets: dict[str, str] = {}  # value -> variable
+
 
 def cache_root() -> Path:
     """The folder for everything that can be fetched or made again."""
@@ -28,6 +32,32 @@ def cache_root() -> Path:
 def models_root() -> Path:
     """The folder that holds one folder per artefact."""
     return cache_root() / "models"
+
+
+def data_root() -> Path:
+    """The folder for what tools and sessions keep: it cannot be fetched or made again."""
+    return _path("SAYSO_DATA") or _default_data()
+
+
+def secret(variable: str) -> str | None:
+    """A credential, or None where it is not set. From then on `redact` knows its value.
+
+    Args:
+        variable: The environment variable that holds it, such as ``SAYSO_BRAVE_KEY``.
+    """
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        return None
+    _secrets[value] = variable
+    return value
+
+
+def redact(text: str) -> str:
+    """``text`` with the name of the variable in place of every credential that was read."""
+    for value, variable in _secrets.items():
+        if value in text:
+            text = text.replace(value, f"[{variable}]")
+    return text
 
 
 def mirror() -> Path | None:
@@ -81,3 +111,9 @@ def _default_cache() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("sayso", appauthor=False))
+
+
+def _default_data() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("sayso", appauthor=False))

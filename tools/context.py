@@ -28,8 +28,8 @@ def local_timezone() -> tzinfo:
         return datetime.now().astimezone().tzinfo or ZoneInfo("UTC")
 
 
-def _no_report(value: Any) -> None:
-    """Where nobody listens for progress."""
+def _ignore(value: Any) -> None:
+    """Where nobody listens for progress, and nobody speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +41,25 @@ class Context:
 
     Attributes:
         state: The session's dict in which tools keep what they must remember. One per session, shared by its tools.
+        user: Whom the session serves, as the app names them; tools that remember something for a person use it.
         call_id: The call's id, or an empty string outside a call.
         timezone: The user's time zone.
         clock: Unix time in seconds; a session may run on a virtual clock, so ask this and not `time.time`.
         cancelled: Set when the call was cancelled or timed out. An async tool is cancelled anyway; a sync tool runs
             in a thread, which nothing can stop from outside, so a long one should look here
             (``ctx.cancelled.wait(0.1)``).
+        speak_as: Changes the session's voice from the next sentence on: one of the model's voices, or a mixture of
+            them (``af_heart:0.6+bf_emma:0.4``); None is the agent's own again.
     """
 
     state: dict[str, Any] = field(default_factory=dict[str, Any])
+    user: str = "local"
     call_id: str = ""
     timezone: tzinfo = field(default_factory=local_timezone)
     clock: Callable[[], float] = time.time
     cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
-    _report: Callable[[Any], None] = field(default=_no_report, repr=False)
+    speak_as: Callable[[str | None], None] = field(default=_ignore, repr=False)
+    _report: Callable[[Any], None] = field(default=_ignore, repr=False)
 
     def now(self) -> datetime:
         """The session clock's time, aware, in the user's zone."""
@@ -70,4 +75,6 @@ class Context:
 
     def for_call(self, call_id: str, report: Callable[[Any], None]) -> Context:
         """The context of one call: the same session, with its own id, progress and cancellation."""
-        return Context(self.state, call_id, self.timezone, self.clock, threading.Event(), report)
+        return Context(
+            self.state, self.user, call_id, self.timezone, self.clock, threading.Event(), self.speak_as, report
+        )

@@ -22,7 +22,9 @@ from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
 from sayso.errors import ToolDefinitionError
-from sayso.tools.text import neutralise
+from sayso.items import JsonObject
+from sayso.tools.policy import Question
+from sayso.tools.text import as_text, neutralise
 
 Speak: TypeAlias = Callable[[Any], str | None]
 """From a tool's result to the words to say, or None where the model should phrase it."""
@@ -65,6 +67,48 @@ def compile_say(say: str | Speak, returns: Any, place: str) -> Speak:
         return "".join(text + ("" if name is None else _speakable(fields[name], spec)) for text, name, spec in parts)
 
     return _guarded(render, place)
+
+
+def compile_question(confirm: str | Callable[[dict[str, Any]], str], parameters: JsonObject, place: str) -> Question:
+    """A safe function from validated arguments to the question that a person is asked before a call.
+
+    Raises:
+        ToolDefinitionError: The template is malformed or names a parameter that the tool does not have.
+    """
+    if callable(confirm):
+        ask: Callable[[dict[str, Any]], str] = confirm
+    else:
+        parts = _parse(confirm, place)
+        for _, name, _ in parts:
+            if name is not None and name not in parameters["properties"]:
+                raise ToolDefinitionError(
+                    f"{place}: the confirm template names {{{name}}}, which is no parameter.",
+                    f"The parameters are: {', '.join(parameters['properties']) or 'none'}.",
+                )
+
+        def ask(arguments: dict[str, Any]) -> str:
+            return "".join(
+                text + ("" if name is None else _speakable(arguments[name], spec)) for text, name, spec in parts
+            )
+
+    guarded = _guarded(ask, place)
+
+    def question(arguments: dict[str, Any]) -> str:
+        return guarded(arguments) or ""
+
+    return question
+
+
+def plain_question(name: str, arguments: Mapping[str, Any]) -> str:
+    """The question for a tool that declares none: its name and every argument, in words."""
+    action = name.replace("_", " ").replace("-", " ")
+    values: list[str] = []
+    for key, value in arguments.items():
+        try:
+            values.append(f"{key.replace('_', ' ')} {_speakable(value, '')}")
+        except _Unspeakable:
+            values.append(f"{key.replace('_', ' ')} {as_text(value, 200)}")
+    return f"Shall I do this: {action}{', with ' if values else ''}{', '.join(values)}?"
 
 
 def _guarded(speak: Speak, place: str) -> Speak:

@@ -16,7 +16,8 @@ from sayso.errors import ToolDefinitionError
 from sayso.items import JsonObject, ToolExample, ToolSpec
 from sayso.tools.context import Context
 from sayso.tools.limits import Limit
-from sayso.tools.say import Speak, compile_say
+from sayso.tools.policy import OUTPUT_TOKENS, PLAIN, OnDuplicate, Policy, Question
+from sayso.tools.say import Speak, compile_question, compile_say
 from sayso.tools.schema import FunctionSchema, InvalidArguments, Validate, read_function, where
 
 P = ParamSpec("P", default=...)
@@ -77,6 +78,8 @@ class Tool(Generic[P, R]):
         timeout_s: Seconds a call may run, and seconds it may wait for its ``limit``; None is without end.
         limit: How many calls run at once, or None.
         speak: What to say of a result without asking the model, or None.
+        policy: How calls are scheduled, guarded and answered.
+        question: What a person is asked before a call that needs approval; None: made from name and arguments.
         receiver: ``self`` or ``cls`` where this is a method that is not bound yet.
         where: ``file:line`` of the definition.
     """
@@ -91,6 +94,8 @@ class Tool(Generic[P, R]):
     timeout_s: float | None = 30.0
     limit: Limit | None = None
     speak: Speak | None = None
+    policy: Policy = PLAIN
+    question: Question | None = None
     receiver: str | None = None
     where: str = ""
     _schema: FunctionSchema | None = field(default=None, repr=False)
@@ -154,6 +159,15 @@ def tool(
     say: str | Callable[[Any], str | None] | None = None,
     filler: str | None = None,
     examples: Mapping[str, JsonObject] | None = None,
+    resource: str | None = None,
+    on_duplicate: OnDuplicate = "allow",
+    approval: bool | None = None,
+    confirm: str | Question | None = None,
+    retries: int = 0,
+    background: bool = False,
+    reply: bool = True,
+    untrusted: bool = False,
+    max_output_tokens: int = OUTPUT_TOKENS,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 
 
@@ -170,6 +184,15 @@ def tool(
     say: str | Callable[[Any], str | None] | None = None,
     filler: str | None = None,
     examples: Mapping[str, JsonObject] | None = None,
+    resource: str | None = None,
+    on_duplicate: OnDuplicate = "allow",
+    approval: bool | None = None,
+    confirm: str | Question | None = None,
+    retries: int = 0,
+    background: bool = False,
+    reply: bool = True,
+    untrusted: bool = False,
+    max_output_tokens: int = OUTPUT_TOKENS,
 ) -> Any:
     """Make a function a tool, as ``@tool`` or ``@tool(...)``.
 
@@ -195,6 +218,16 @@ def tool(
             returns words or None.
         filler: A short line that may be spoken while the call runs.
         examples: Spoken requests, each with the arguments it should give.
+        resource: See `Policy`, as for all that follow but ``confirm``.
+        on_duplicate: What becomes of a write that was made before.
+        approval: A person has to agree first; None: where the effect is irreversible.
+        confirm: What the person is asked: a template over the arguments (``"Shall I send {amount} euros to {to}?"``)
+            or a function of the validated arguments.
+        retries: Attempts after a failed one; pure and read only.
+        background: The result comes in a later turn.
+        reply: False: a call that worked is not answered.
+        untrusted: Results are data from outside.
+        max_output_tokens: Of a result that the model is shown.
 
     Raises:
         ToolDefinitionError: The function cannot be a tool; the message says which part of it and where.
@@ -207,7 +240,10 @@ def tool(
         place = f"{where(plain)}: tool '{plain.__name__}'"
         title = plain.__name__ if name is None else name
         _check(place, title, timeout_s, max_concurrency)
-        mode = _mode(plain, thread, place)
+        mode, kind = _mode(plain, thread, place), _effect(effect, place)
+        asks = kind is Effect.IRREVERSIBLE if approval is None else approval
+        policy = Policy(resource, on_duplicate, asks, retries, background, reply, untrusted, max_output_tokens)
+        policy.check(place, changes_something=kind.changes_something)
         return Tool(
             function=plain,
             spec=ToolSpec(
@@ -217,7 +253,7 @@ def tool(
                 examples=_examples(examples or {}, schema.validate, place),
                 filler=filler,
             ),
-            effect=_effect(effect, place),
+            effect=kind,
             mode=mode,
             validate=schema.validate,
             handler=_handler(plain, schema),
@@ -225,6 +261,8 @@ def tool(
             timeout_s=timeout_s,
             limit=None if max_concurrency is None else Limit(max_concurrency),
             speak=None if say is None else compile_say(say, _result_type(schema.returns, mode), place),
+            policy=policy,
+            question=None if confirm is None else compile_question(confirm, schema.parameters, place),
             receiver=schema.receiver,
             where=where(plain),
             _schema=schema,

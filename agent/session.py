@@ -69,6 +69,7 @@ class Session:
         self._played_ms: int | None = None
         self._last: Turn | None = None  # may still be playing
         self._last_start = 0  # of its items in history
+        self._reading: asyncio.Task[None] | None = None  # the model reads what the last turn added
         self._unheard: Audio | None = None  # speech whose turn was cut off before it was understood
         self._turns = 0
         self._generation = 0
@@ -81,6 +82,7 @@ class Session:
     async def __aexit__(self, *_: object) -> None:
         """End what still runs."""
         await self.interrupt()
+        await self._stop_reading()
         await self._executor.aclose()
 
     @property
@@ -241,6 +243,7 @@ class Session:
         failure: BaseException | None = None
         try:
             self._emit(push, TurnStarted())
+            await self._stop_reading()
             async with self._getting_ready(what):
                 user = await listen(what, sample_rate_hz, hears=self._model.profile.hears)
                 if user is not None:
@@ -249,6 +252,7 @@ class Session:
             failure = error
         items = self._remember(turn, whole=failure is None)
         self._task = None
+        self._reading = asyncio.create_task(self._read_ahead())
         if self._interrupted:  # whatever broke in a turn that was cut off belongs to the cut
             task.uncancel()
             self._end_interrupted(turn, items, push)
@@ -319,6 +323,19 @@ class Session:
             await asyncio.wait([warming])
             if not warming.cancelled():
                 warming.exception()  # the turn itself met what is wrong
+
+    async def _read_ahead(self) -> None:
+        """While the reply is played and the user thinks, the model reads what the turn added to the conversation."""
+        try:
+            await self._model.warm(self._request())
+        except Exception:
+            _log.debug("the model could not read ahead", exc_info=True)  # the next turn meets what is wrong
+
+    async def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+            self._reading = None
 
     def _request(self) -> ModelRequest:
         """The part of every round that is constant in a turn."""

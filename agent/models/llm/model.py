@@ -78,7 +78,18 @@ class LlamaModel:
         return await self._runner.get()
 
     async def warm(self, request: ModelRequest) -> None:
-        """Load the model and evaluate the prompt that all turns share, or bring it back from disk. Idempotent."""
+        """Load the model; evaluate the prompt that all turns share, or bring it back from disk; then the conversation.
+
+        Idempotent. Between two turns it reads what the last one added, so that the next one need not.
+        """
+        await self._ready(request)
+        if not request.items:
+            return
+        runner, start, language = await self.runner(), self._opening(request), self.options.language
+        items = await fitting(start, request.items, runner.context_tokens, runner.count_tokens, language)
+        await runner.prefill(prefix(start, items, language))
+
+    async def _ready(self, request: ModelRequest) -> None:
         runner = await self.runner()
         async with self._one_at_a_time():
             await self._read_prompt(runner, request)
@@ -101,7 +112,7 @@ class LlamaModel:
             ModelError: The model failed.
             ModelMissingError: Its file or package is not here.
         """
-        await self.warm(request)
+        await self._ready(request)
         runner = await self.runner()
         options = self.options
         start = self._opening(request)

@@ -37,15 +37,14 @@ def opening(instructions: str, tools: Sequence[ToolSpec], language: str = "en") 
     return _turn("system", system) + "".join(worked)
 
 
-def prefix(opening_text: str) -> str:
-    """The part of a prompt that all conversations with one opening share."""
-    return f"{opening_text}<|im_start|>user\n"
+def prefix(opening_text: str, items: Sequence[Item] = (), language: str = "en") -> str:
+    """What is certain of the next prompt while its question is not known: all up to where the user's words begin."""
+    return f"{opening_text}{_turns_text(items, language)}<|im_start|>user\n"
 
 
 def render(opening_text: str, items: Sequence[Item], language: str = "en") -> str:
     """The whole prompt; it ends where the name of the tool begins."""
-    turns = "".join(_render_item(item, language) for item in items)
-    return f"{opening_text}{turns}<|im_start|>assistant\n{CONSTRAINED_PREFIX}"
+    return f"{opening_text}{_turns_text(items, language)}<|im_start|>assistant\n{CONSTRAINED_PREFIX}"
 
 
 async def fitting(
@@ -69,7 +68,7 @@ async def fitting(
     """
     room = context_tokens - _ANSWER_TOKENS - await count(opening_text)
     turns = _turns(items)
-    sizes = [await count("".join(_render_item(item, language) for item in turn)) for turn in turns]
+    sizes = [await count(_turns_text(turn, language)) for turn in turns]
     first, block, left = 0, 0, sum(sizes)
     for at, size in enumerate(sizes[:-1]):
         if left <= room:
@@ -179,6 +178,10 @@ def _type_words(schema: JsonObject, root: JsonObject) -> str:
     bounds = [f"{word} {schema[key]}" for key, word in (("minimum", "from"), ("maximum", "to")) if key in schema]
     kinds = cast("list[str]", kind) if isinstance(kind, list) else [str(kind)]
     return " ".join([" or ".join(kinds), *bounds])
+
+
+def _turns_text(items: Sequence[Item], language: str) -> str:
+    return "".join(_render_item(item, language) for item in items)
 
 
 def _render_item(item: Item, language: str) -> str:

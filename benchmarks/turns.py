@@ -6,6 +6,9 @@ Twelve spoken requests (`requests/spoken.jsonl`, rendered by Kokoro voices that 
 `Session.ask` as sound. Time zero is the moment the whole utterance is handed over, which is the end of speech. Two
 agents are asked: one whose tools declare a template for their result, one whose results the model phrases. Replies are
 recognised again and compared with their text.
+
+Then conversations of four turns: the next question is handed over when the reply would have been played and the
+question spoken.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from sayso.models.embedded import embedded_model
 from sayso.session import Session
 
 REQUESTS = Path(__file__).parent / "requests" / "spoken.jsonl"
+TURNS = 4
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Row:
     said: str
     stages: dict[str, float]
     wer: float
+    seconds: float
 
 
 async def measure(session: Session, engine: str, answer: str, case: dict[str, Any], audio: Audio) -> Row:
@@ -51,8 +56,10 @@ async def measure(session: Session, engine: str, answer: str, case: dict[str, An
     tools = [call.name for call in result.calls]
     expected = [case["tool"]] if case["tool"] else []
     kind = answer if case["tool"] else "no tool"
+    seconds = result.audio.seconds if result.audio else 0.0
     wer = recognised_wer(result.audio, result.text) if result.audio else 0.0
-    return Row(engine, kind, case["text"], result.heard, tools, tools == expected, result.text, result.stages, wer)
+    right = tools == expected
+    return Row(engine, kind, case["text"], result.heard, tools, right, result.text, result.stages, wer, seconds)
 
 
 async def run(engines: Sequence[str], repeat: int) -> list[Row]:
@@ -75,7 +82,26 @@ async def run(engines: Sequence[str], repeat: int) -> list[Row]:
                         continue
                     async with agent.session() as session:
                         rows.append(await measure(session, engine, answer, case, audio))
+        rows += await conversations(
+            Agent(tools=TOOLS, instructions=INSTRUCTIONS, model=model), engine, cases, utterances
+        )
         await model.aclose()
+    return rows
+
+
+async def conversations(
+    agent: Agent, engine: str, cases: Sequence[dict[str, Any]], utterances: Sequence[Audio]
+) -> list[Row]:
+    """The requests that need a tool, four to a conversation, in real time."""
+    rows: list[Row] = []
+    asked = [(case, audio) for case, audio in zip(cases, utterances, strict=True) if case["tool"]]
+    for start in range(0, len(asked), TURNS):
+        async with agent.session() as session:
+            await session.warm()
+            for number, (case, audio) in enumerate(asked[start : start + TURNS], 1):
+                row = await measure(session, engine, f"template, turn {number}", case, audio)
+                rows.append(row)
+                await asyncio.sleep(row.seconds + audio.seconds)
     return rows
 
 

@@ -37,6 +37,7 @@ async def main() -> None:
             if result.audio is not None:
                 save(reply, result.audio)
             print_result(result, reply)
+            await session.warm()  # in a conversation the model reads on while its reply plays
     await agent.aclose()
 
 

@@ -1,0 +1,165 @@
+"""Whether a spoken answer confirms exactly what was read back.
+
+Before a call that needs approval a person is asked, and what they answer decides about something that may not be
+taken back. So this is a small grammar and no model: an answer is a yes only if every word of it is an affirmation, a
+filler, or repeats what was asked. Whatever is not understood is ``other``: it confirms nothing, and the agent treats
+it as what the person wants to say. English and Chinese, also mixed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, Literal, TypeAlias, cast
+
+from pydantic import BaseModel
+
+from sayso.tools import consent_words
+from sayso.tools.utterance import Lexicon, Unit, is_number, words
+
+Verdict: TypeAlias = Literal["yes", "no", "other"]
+Words: TypeAlias = tuple[str, ...]
+
+MAX_WORDS = 60
+"""A longer answer is a story, not a yes."""
+
+_LANGUAGES = ("en", "zh", "yue", "cmn")
+
+
+def judge(answer: str, arguments: Mapping[str, Any], language: str | None = None, *, question: str = "") -> Verdict:
+    """What an answer says about a call that was read back.
+
+    What may be repeated with a yes: arguments as a whole, in words or figures ("yes, fifty"; two numbers or two names
+    only in the order of the arguments), and a piece of the question or of an argument, word for word ("yes, send it
+    to Ann").
+
+    Args:
+        answer: As the recogniser wrote it.
+        arguments: Of the call, as they will run.
+        language: Of the answer, as ``en`` or ``zh-CN``; None where it is not known. In any other than English and
+            Chinese nothing is understood.
+        question: What the person was asked, where it is known: its words may be repeated.
+
+    Returns:
+        ``yes``: go ahead, with exactly these arguments. ``no``: a plain refusal. ``other``: neither; corrections,
+        conditions, doubts, questions, silence, an echo of the question, anything else.
+    """
+    if language and language.replace("_", "-").partition("-")[0].casefold() not in _LANGUAGES:
+        return "other"
+    said = words(answer)
+    if not said or len(said) > MAX_WORDS:
+        return "other"
+    asked = _bare(question)
+    units = [_about_the_question(unit, asked) for unit in _units(word for word in said if word != "the")]
+    kinds = {unit.kind for unit in units}
+    if "halt" in kinds or _breaks_off(said) or _is_echo(units, asked) or {"yes", "no"} <= kinds or _stray_it(units):
+        return "other"
+    if not kinds & {"yes", "no"} or not _repeats(units, asked, [_bare(text) for text in _texts(arguments)]):
+        return "other"
+    return "yes" if "yes" in kinds else "no"
+
+
+@functools.cache
+def _lexicon() -> Lexicon:
+    tables = {
+        "it": consent_words.IT,
+        "filler": consent_words.FILLER,
+        "yes": consent_words.YES,
+        "no": consent_words.NO,
+        "no action": consent_words.NO_ACTION,
+        "halt": consent_words.HALT,
+    }
+    return Lexicon({kind: consent_words.phrases(table) for kind, table in tables.items()})
+
+
+def _bare(text: str) -> Words:
+    return tuple(word for word in words(text) if word != "the")
+
+
+def _breaks_off(said: Words) -> bool:
+    """Whether the rest is still to come: "yes, fifty euros to, uh"."""
+    units = [unit for unit in _units(said) if unit.kind != "filler"]
+    return bool(units) and units[-1].words[-1] in consent_words.DANGLING
+
+
+def _is_echo(units: Sequence[Unit], asked: Words) -> bool:
+    """The agent's own voice: several words of the question, and none besides."""
+    heard = tuple(word for unit in units if unit.kind != "filler" for word in unit.words)
+    return len(heard) > 1 and _is_run(heard, asked)
+
+
+def _stray_it(units: Sequence[Unit]) -> bool:
+    """Whether an "it" is not about the call: "send it" and "don't send that" are, "correct that" is a correction."""
+    return any(
+        unit.kind == "it" and (at == 0 or units[at - 1].kind not in (None, "no", "it")) for at, unit in enumerate(units)
+    )
+
+
+def _units(said: Iterable[str]) -> list[Unit]:
+    return _lexicon().units(tuple(said))
+
+
+def _about_the_question(unit: Unit, asked: Words) -> Unit:
+    """A refusal such as "cancel" is a word of the question where that asks whether to cancel."""
+    if unit.kind != "no action":
+        return unit
+    return Unit(None if _is_run(unit.words, asked) else "no", unit.words)
+
+
+def _repeats(units: Sequence[Unit], asked: Words, values: Sequence[Words]) -> bool:
+    """Whether what is no known phrase repeats the question or the arguments."""
+    rest = tuple(word for unit in units if unit.kind is None for word in unit.words)
+    if not rest or _lists_values(rest, values):
+        return True
+    if all(is_number(word) for word in rest):
+        return False  # a number in passing ("room 15") is not the amount
+    return any(_is_run(rest, text) for text in (asked, *values))
+
+
+def _lists_values(rest: Words, values: Sequence[Words]) -> bool:
+    """Whether ``rest`` consists of whole values; of one kind (numbers, texts) only in the arguments' order."""
+    at = 0
+    next_of_kind = {True: 0, False: 0}
+    while at < len(rest):
+        numeric = is_number(rest[at])
+        fits = (
+            index
+            for index in range(next_of_kind[numeric], len(values))
+            if values[index] and is_number(values[index][0]) is numeric and _starts(rest, at, values[index])
+        )
+        index = next(fits, None)
+        if index is None:
+            return False
+        at += len(values[index])
+        next_of_kind[numeric] = index + 1
+    return True
+
+
+def _starts(text: Words, at: int, piece: Words) -> bool:
+    return text[at : at + len(piece)] == piece
+
+
+def _is_run(piece: Words, text: Words) -> bool:
+    """Whether ``piece`` occurs in ``text`` word for word."""
+    return any(_starts(text, at, piece) for at in range(len(text) - len(piece) + 1))
+
+
+def _texts(value: Any) -> Iterable[str]:
+    """The values in ``value``, one by one, as text; truth values are not said."""
+    if isinstance(value, Enum):
+        value = value.value
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, BaseModel):
+        value = dict(value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        value = cast("Mapping[Any, Any]", value).values()
+    elif not isinstance(value, (list, tuple, set, frozenset)):
+        yield str(value).replace("_", " ")
+        return
+    for part in cast("Iterable[Any]", value):
+        yield from _texts(part)

@@ -9,9 +9,12 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import settings
@@ -212,5 +215,164 @@ def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
         yield index
         index.release.set()
         http.close()  # no idle connection outlives its server
+        server.shutdown()
+        thread.join()
+
+
+# --- a web service of our own, on the loopback device ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that arrived."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class WebService:
+    """A real HTTP server that answers as the test says.
+
+    ``answer`` gets each request and returns a status and what to send: bytes, or anything for JSON. ``hang`` holds
+    every answer back until the test is over.
+    """
+
+    url: str
+    answer: Callable[[Asked], tuple[int, Any]] = lambda asked: (404, {"message": "nothing here"})
+    requests: list[Asked] = field(default_factory=list)
+    hang: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+class _ServiceHandler(BaseHTTPRequestHandler):
+    service: WebService
+    protocol_version = "HTTP/1.1"
+
+    def _handle(self) -> None:
+        path, _, query = self.path.partition("?")
+        sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        asked = Asked(self.command, path, dict(parse_qsl(query)), headers, json.loads(sent) if sent else None)
+        self.service.requests.append(asked)
+        if self.service.hang:
+            self.service.over.wait(60)
+            self.close_connection = True
+            return
+        status, answer = self.service.answer(asked)
+        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with suppress(OSError):  # the client has had enough
+            self.wfile.write(body)
+
+    do_GET = do_POST = _handle
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def web_service(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebService]:
+    """A web service that knows nothing yet; set its ``answer``."""
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "127.0.0.1")
+    handler = type("Handler", (_ServiceHandler,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        handler.service = service = WebService(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield service
+        service.over.set()
+        server.shutdown()
+        thread.join()
+
+
+# --- a web server of our own ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Reply:
+    """What the server says to a request: ``stall`` keeps the connection open behind the body until the test ends."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    stall: bool = False
+
+
+@dataclass
+class Site:
+    """A real HTTP server. ``replies`` are by path; other paths are not found."""
+
+    port: int
+    replies: dict[str, Reply] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    release: threading.Event = field(default_factory=threading.Event)
+
+    Reply = Reply
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def html(self, path: str, body: str | bytes, **headers: str) -> str:
+        """Serve a page and return its address."""
+        data = body.encode() if isinstance(body, str) else body
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.replies[path] = Reply(data, headers={"Content-Type": "text/html; charset=utf-8"} | named)
+        return f"{self.url}{path}"
+
+    def json(self, path: str, value: object, status: int = 200) -> None:
+        """Serve JSON."""
+        self.replies[path] = Reply(json.dumps(value).encode(), status, {"Content-Type": "application/json"})
+
+    def redirect(self, path: str, to: str, status: int = 302) -> str:
+        """Serve a redirect and return its address."""
+        self.replies[path] = Reply(status=status, headers={"Location": to})
+        return f"{self.url}{path}"
+
+
+class _SiteHandler(BaseHTTPRequestHandler):
+    site: Site
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.site.asked.append(Asked(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body))
+        reply = self.site.replies.get(parts.path, Reply(b"nothing here", 404))
+        with suppress(ConnectionError):  # the client may have enough
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(reply.body)
+            self.wfile.flush()
+            if reply.stall:
+                self.site.release.wait(60)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A web server with nothing on it."""
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(variable, "127.0.0.1")
+    handler = type("Handler", (_SiteHandler,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        handler.site = site = Site(server.server_port)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield site
+        site.release.set()
         server.shutdown()
         thread.join()

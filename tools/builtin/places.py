@@ -157,6 +157,16 @@ def _countries() -> dict[str, list[str]]:
     return zones
 
 
+def country_of_zone(zone_name: str) -> str:
+    """The ISO code of the country that a time zone is in, such as "US"; empty for "UTC" and what is no IANA zone."""
+    return _zone_countries().get(zone_name, "")
+
+
+@cache
+def _zone_countries() -> dict[str, str]:
+    return {line.split("\t")[2].strip(): line.split("\t")[0] for line in _table("zone.tab")}
+
+
 @cache
 def _spread_countries() -> frozenset[str]:
     """The keys of countries with several zones, common short names included."""

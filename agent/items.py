@@ -1,7 +1,8 @@
 """What a model is shown: the items of a conversation and the tools it may call.
 
 Items are immutable and in the order in which they happened. A history is valid when every `ToolCall` is followed,
-before the next user item, by the `ToolOutput` with its id; `Session` never stores another kind.
+before the next user item, by a `ToolOutput` with its id; `Session` never stores another kind. Where that output said
+``running`` or ``waiting``, or a result came after its time-out, a second output with the same id follows when it came.
 """
 
 from __future__ import annotations
@@ -18,8 +19,15 @@ JsonObject: TypeAlias = dict[str, Any]
 Samples: TypeAlias = "NDArray[np.float32]"
 """Mono audio: shape (n,), float32 in [-1, 1]."""
 
-CallStatus: TypeAlias = Literal["ok", "error", "invalid", "unknown", "timeout", "cancelled", "running"]
-"""How a call ended; ``running`` where its turn was cut off and a write went on."""
+CallStatus: TypeAlias = Literal[
+    "ok", "error", "invalid", "unknown", "timeout", "cancelled", "running", "waiting", "refused", "in_doubt"
+]
+"""How a call ended, or where it stands.
+
+``running``: its turn was cut off and a write went on, or the tool runs in the background; another output follows.
+``waiting``: a person has to agree first. ``refused``: a rule or a person said no, and it did not run. ``in_doubt``: the
+process died inside it; nobody knows whether it took effect.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -24,6 +25,7 @@ from sayso.events import CallFinished, CallProgress, CallStarted
 from sayso.items import ToolCall, ToolOutput
 from sayso.testing import run
 from sayso.tools import CallOutcome, Context, Executor, Tool, tool
+from sayso.tools.policy import Policy
 from sayso.tools.text import neutralise
 
 
@@ -166,8 +168,7 @@ def test_the_traceback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
     outcome(act)
     (record,) = caplog.records
-    assert record.levelno == logging.ERROR and record.exc_info is not None
-    assert "for the log" in str(record.exc_info[1])
+    assert record.levelno == logging.ERROR and "ValueError: for the log" in record.getMessage()
 
 
 def test_a_tool_error_is_meant_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -266,11 +267,45 @@ def test_an_exception_during_the_cleanup_of_a_time_out_is_still_a_time_out() -> 
     assert outcome(hang).status == "timeout"
 
 
+@tool(effect="read", timeout_s=0.01)
+def hang(ctx: Context) -> str:
+    """Hang until told to stop."""
+    ctx.cancelled.wait()
+    return "late"
+
+
+def test_a_thread_that_times_out_is_told_and_its_late_result_is_kept() -> None:
+    async def main() -> tuple[CallOutcome, CallOutcome]:
+        late: asyncio.Queue[CallOutcome] = asyncio.Queue()
+        found = await Executor([hang], late=late.put_nowait).call(ToolCall("c1", "hang", {}))
+        return found, await late.get()
+
+    found, late = run(main(), virtual=False)
+    assert (found.status, found.value) == ("timeout", None)
+    assert (late.call_id, late.status, late.value) == ("c1", "ok", "late")
+
+
+def test_a_thread_that_fails_after_its_time_out_tells_that_too() -> None:
+    @tool(effect="write", timeout_s=0.01)
+    def fail(ctx: Context) -> str:
+        """Fail."""
+        ctx.cancelled.wait()
+        raise ToolError("the door is stuck")
+
+    async def main() -> CallOutcome:
+        late: asyncio.Queue[CallOutcome] = asyncio.Queue()
+        await Executor([fail], late=late.put_nowait).call(ToolCall("c1", "fail", {}))
+        return await late.get()
+
+    late = run(main(), virtual=False)
+    assert (late.status, late.output) == ("error", "the door is stuck")
+
+
 class Told(logging.Handler):
     """Says when a message was logged."""
 
     def __init__(self, words: str) -> None:
-        super().__init__()
+        super().__init__(logging.INFO)
         self._words = words
         self.told = asyncio.Event()
 
@@ -279,26 +314,30 @@ class Told(logging.Handler):
             self.told.set()
 
 
-def test_a_thread_that_times_out_is_told_and_its_late_result_dropped() -> None:
-    @tool(effect="read", timeout_s=0.01)
-    def hang(ctx: Context) -> str:
-        """Hang."""
-        ctx.cancelled.wait()
-        return "late"
+def test_what_a_thread_read_for_a_turn_that_was_cut_off_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sayso.tools.executor")
+    late: list[CallOutcome] = []
 
-    async def main() -> CallOutcome:
-        handler = Told("its result is dropped")
-        logger = logging.getLogger("sayso.tools.invoke")
-        logger.addHandler(handler)
-        try:
-            found = await Executor([hang]).call(ToolCall("c1", "hang", {}))
-            await handler.told.wait()
-        finally:
-            logger.removeHandler(handler)
-        return found
+    async def main() -> None:
+        executor = Executor([replace(hang, timeout_s=None)], late=late.append)
+        begun, dropped = asyncio.Event(), Told("its result is dropped")
+        logger = logging.getLogger("sayso.tools.executor")
+        logger.addHandler(dropped)
 
-    found = run(main(), virtual=False)
-    assert (found.status, found.value) == ("timeout", None)
+        async def turn() -> None:
+            async with executor.round(Context(), lambda event: begun.set()) as calls:
+                calls.start(ToolCall("c1", "hang", {}))
+                await calls.outcomes()
+
+        task = asyncio.create_task(turn())
+        await begun.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        await dropped.told.wait()
+        logger.removeHandler(dropped)
+
+    run(main(), virtual=False)
+    assert late == []
 
 
 # --- results --------------------------------------------------------------------------------------------------
@@ -369,7 +408,7 @@ def test_long_results_are_cut_with_a_mark() -> None:
         """Get."""
         return "x" * 10_000
 
-    found = outcome(get, output_chars=100)
+    found = outcome(replace(get, policy=Policy(max_output_tokens=25)))
     assert len(found.output) <= 100
     kept = found.output.count("x")
     assert found.output.endswith(f"[cut: {10_000 - kept} more characters]")

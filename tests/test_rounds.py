@@ -44,7 +44,7 @@ async def change(name: str, seconds: float, ctx: Context) -> str:
     return await work(ctx.state["world"], name, seconds)
 
 
-@tool(effect="irreversible", timeout_s=60)
+@tool(effect="irreversible", timeout_s=60, approval=False)
 async def send(name: str, seconds: float, ctx: Context) -> str:
     """Send something, slowly."""
     return await work(ctx.state["world"], name, seconds)

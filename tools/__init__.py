@@ -3,6 +3,7 @@
 from sayso.errors import ToolError
 from sayso.tools.context import Context
 from sayso.tools.executor import Executor
+from sayso.tools.journal import Journal
 from sayso.tools.loader import load_tools
 from sayso.tools.outcome import CallOutcome
 from sayso.tools.registry import Registry
@@ -14,6 +15,7 @@ __all__ = [
     "Context",
     "Effect",
     "Executor",
+    "Journal",
     "Mode",
     "Registry",
     "Round",

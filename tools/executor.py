@@ -3,7 +3,8 @@
 Whatever a model sends (a name that does not exist, arguments that do not fit, a call of a tool that breaks or hangs),
 what comes back is a `CallOutcome` whose text tells the model what to do differently. The traceback goes to the log.
 
-`Executor` belongs to one session; `Round` holds the calls of one round of a turn, and says how calls are scheduled.
+`Executor` belongs to one session; `Round` holds the calls of one round of a turn, and says how calls are scheduled;
+`Guard` says which may run; `Journal` is written before a call runs and after it ended.
 """
 
 from __future__ import annotations
@@ -12,49 +13,41 @@ import asyncio
 import json
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from sayso.errors import ToolError
 from sayso.items import CallStatus, ToolCall, ToolSpec
+from sayso.settings import redact
 from sayso.tools.context import Context
-from sayso.tools.invoke import run, run_inline, slot
+from sayso.tools.guard import Guard
+from sayso.tools.invoke import CameBack, run, run_inline, slot
+from sayso.tools.job import Job
+from sayso.tools.journal import Entry, Journal
 from sayso.tools.lane import WriteLane
 from sayso.tools.outcome import CallOutcome
+from sayso.tools.policy import PLAIN
 from sayso.tools.registry import Registry
-from sayso.tools.round import Emit, Late, Round, no_emit
+from sayso.tools.round import Emit, Late, Moment, Round, no_emit
+from sayso.tools.running import Running
 from sayso.tools.schema import InvalidArguments
-from sayso.tools.text import as_text, safe_text
-from sayso.tools.tool import Mode, Tool
+from sayso.tools.text import as_text, quoted, safe_text, tokens_to_chars
+from sayso.tools.tool import Tool
 
-__all__ = ["CallOutcome", "Emit", "Executor", "Job", "Late", "Round"]
+__all__ = ["CallOutcome", "Emit", "Executor", "Job", "Late", "Moment", "Round"]
 
 MAX_ERROR_CHARS = 300
 """Of an exception's message."""
+MAX_REFUSAL_CHARS = 4000
+IN_DOUBT = (
+    "{name} was begun before and never seen to end: it is not known whether it took effect. It was not run again."
+)
+RETRY_AFTER_S = 0.2
+"""Before the first repetition of a failed call; doubled for each that follows."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Job:
-    """A call that was admitted: its tool exists and its arguments fit.
-
-    Attributes:
-        call: As the model made it.
-        tool: What it calls.
-        arguments: As ``tool.validate`` returned them.
-    """
-
-    call: ToolCall
-    tool: Tool
-    arguments: dict[str, Any]
-
-    @property
-    def at_once(self) -> bool:
-        """Whether it can run without a task: on the loop, harmless, and never waiting for a place."""
-        tool = self.tool
-        return tool.mode is Mode.INLINE and tool.limit is None and not tool.effect.changes_something
 
 
 class Executor:
@@ -62,10 +55,15 @@ class Executor:
 
     Args:
         tools: What may be called; names are unique.
-        late: Takes the outcome of a write that was running when its turn was interrupted, once it has ended; by
-            default logged.
+        session: The conversation's id in the journal.
+        journal: Where calls are written down; None: nowhere.
+        late: Takes the outcome of a call that ended after its round: a write that went on when its turn was
+            interrupted, a background tool, a thread that came back after its time-out. By default logged.
+        notify: Takes the events of background calls.
         clock: Seconds, for measuring how long tools run. Time-outs follow the event loop's clock.
-        output_chars: Most characters of a result that a model is shown.
+
+    Attributes:
+        running: The calls at work.
 
     Raises:
         ToolDefinitionError: See `Registry`.
@@ -75,16 +73,22 @@ class Executor:
         self,
         tools: Iterable[Tool],
         *,
+        session: str = "",
+        journal: Journal | None = None,
         late: Late | None = None,
+        notify: Emit = no_emit,
         clock: Callable[[], float] = time.monotonic,
-        output_chars: int = 4000,
     ) -> None:
         self.registry = Registry(tools)
         self._tools = dict(self.registry)  # a dict answers ten times faster than a Mapping
         self.late: Late = late or _log_late
+        self.notify = notify
         self.lane = WriteLane()
+        self.running = Running(clock)
+        self.guard = Guard(session, journal)
+        self._session = session
+        self._journal = journal
         self._clock = clock
-        self._output_chars = output_chars
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -96,14 +100,15 @@ class Executor:
         tool = self._tools.get(name)
         return None if tool is None else tool.spec
 
-    def round(self, ctx: Context, emit: Emit = no_emit) -> Round:
+    def round(self, ctx: Context, emit: Emit = no_emit, moment: Moment = Moment()) -> Round:
         """The calls of one round of a turn; see `Round`.
 
         Args:
             ctx: The session's context.
             emit: Takes the events of the calls, unstamped, in the order in which they happen.
+            moment: Which turn it is, whether it was confirmed, what it has read.
         """
-        return Round(self, ctx, emit)
+        return Round(self, ctx, emit, moment)
 
     async def call(self, call: ToolCall, ctx: Context | None = None, emit: Emit = no_emit) -> CallOutcome:
         """Run one call by itself, in its place behind the session's other writes if it is one."""
@@ -112,7 +117,8 @@ class Executor:
             return (await calls.outcomes())[0]
 
     async def aclose(self) -> None:
-        """Let the writes that still run end. Idempotent."""
+        """Stop background calls that change nothing, and let the writes that still run end. Idempotent."""
+        await self.running.aclose()
         await self.lane.aclose()
 
     def admit(self, call: ToolCall) -> Job | CallOutcome:
@@ -127,6 +133,30 @@ class Executor:
         except Exception as error:  # a validator of the user's that broke
             return self._broke(call, error, 0.0)
 
+    def begin(self, job: Job, moment: Moment) -> CallOutcome | None:
+        """Write down that ``job`` is about to run; the outcome it has already, if it was begun before.
+
+        Raises:
+            JournalError: It cannot be written down, so it may not run.
+        """
+        if self._journal is None:
+            return None
+        call = job.call
+        entry = Entry(
+            self._session, call.call_id, call.name, job.canonical, job.tool.effect, moment.turn, moment.generation
+        )
+        found = self._journal.begin(entry)
+        if found is None:
+            return None
+        if found.status is None or found.status == "in_doubt":
+            return self.refused(call, "in_doubt", IN_DOUBT.format(name=call.name))
+        return self.refused(call, cast("CallStatus", found.status), found.output or "")
+
+    def end(self, outcome: CallOutcome) -> None:
+        """Write down how a call that was begun ended."""
+        if self._journal is not None:
+            self._journal.end(self._session, outcome.call_id, outcome.status, outcome.output)
+
     def bad_json(self, call: ToolCall, raw: str) -> CallOutcome:
         """The outcome of a call whose arguments ``raw`` are no JSON object."""
         try:
@@ -139,7 +169,7 @@ class Executor:
 
     def refused(self, call: ToolCall, status: CallStatus, reason: str) -> CallOutcome:
         """The outcome of a call whose function did not run (to its end)."""
-        return CallOutcome(call.call_id, call.name, status, safe_text(reason, self._output_chars))
+        return CallOutcome(call.call_id, call.name, status, safe_text(redact(reason), MAX_REFUSAL_CHARS))
 
     def perform_inline(self, job: Job, ctx: Context) -> CallOutcome:
         """Run a job that is `Job.at_once`, at once."""
@@ -159,7 +189,7 @@ class Executor:
             started: Called when the function is about to run.
 
         Raises:
-            asyncio.CancelledError: The task was cancelled; nothing else is ever raised.
+            asyncio.CancelledError: The task was cancelled; nothing else is ever raised, but by ``started``.
         """
         tool = job.tool
         try:
@@ -175,7 +205,7 @@ class Executor:
         started_s = self._clock()
         try:
             async with deadline:
-                value = await run(job.tool, job.arguments, ctx)
+                value = await self._tried(job, ctx, partial(self._came_back, job, deadline, started_s))
         except asyncio.CancelledError as error:
             ctx.cancelled.set()
             if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
@@ -187,19 +217,52 @@ class Executor:
             return self._timed_out(job, seconds) if deadline.expired() else self._broke(job.call, error, seconds)
         return self._worked(job, value, self._clock() - started_s)
 
+    async def _tried(self, job: Job, ctx: Context, came_back: CameBack) -> Any:
+        """Run the handler, and again where it may be and fails by an exception that it did not mean."""
+        for attempt in range(job.tool.policy.retries):
+            try:
+                return await run(job.tool, job.arguments, ctx, came_back)
+            except ToolError:
+                raise
+            except Exception as error:
+                _log.info("tool '%s' failed and is tried again: %s", job.tool.name, redact(_message(error)))
+                await asyncio.sleep(RETRY_AFTER_S * 2**attempt)
+        return await run(job.tool, job.arguments, ctx, came_back)
+
+    def _came_back(
+        self, job: Job, deadline: asyncio.Timeout, started_s: float, value: Any, error: BaseException | None
+    ) -> None:
+        """A thread ended after its call was given up: what it brings is kept where it was waited for."""
+        seconds = self._clock() - started_s
+        if not deadline.expired() and not job.tool.effect.changes_something:
+            _log.info("tool '%s' ended after its call was given up; its result is dropped", job.tool.name)
+            return
+        outcome = self._worked(job, value, seconds) if error is None else self._broke(job.call, error, seconds)
+        self.end(outcome)
+        self.late(outcome)
+
     def _worked(self, job: Job, value: Any, seconds: float) -> CallOutcome:
-        call, speak = job.call, job.tool.speak
-        say = None if speak is None else speak(value)
-        return CallOutcome(call.call_id, call.name, "ok", as_text(value, self._output_chars), value, say, seconds)
+        call, tool, policy = job.call, job.tool, job.tool.policy
+        say = None if tool.speak is None else tool.speak(value)
+        text = redact(as_text(value, tokens_to_chars(policy.max_output_tokens)))
+        if policy is PLAIN:
+            return CallOutcome(call.call_id, call.name, "ok", text, value, say, seconds)
+        if policy.untrusted:
+            text = quoted(text, call.name)
+        silent = not policy.reply
+        return CallOutcome(call.call_id, call.name, "ok", text, value, say, seconds, silent, policy.untrusted)
 
     def _broke(self, call: ToolCall, error: BaseException, seconds: float) -> CallOutcome:
         if isinstance(error, ToolError):
             text = str(error) or f"{call.name} failed."
         else:
-            _log.error("tool '%s' failed", call.name, exc_info=error)
+            _log.error("tool '%s' failed\n%s", call.name, redact("".join(traceback.format_exception(error))))
             reason = (_message(error).splitlines() or [""])[0][:MAX_ERROR_CHARS]
             text = f"{call.name} failed: {type(error).__name__}{': ' if reason else ''}{reason}"
-        return CallOutcome(call.call_id, call.name, "error", safe_text(text, self._output_chars), seconds=seconds)
+        tool = self._tools.get(call.name)
+        untrusted = tool is not None and tool.policy.untrusted
+        text = safe_text(redact(text), MAX_REFUSAL_CHARS)
+        return CallOutcome(call.call_id, call.name, "error", text, seconds=seconds, untrusted=untrusted)
 
     def _timed_out(self, job: Job, seconds: float) -> CallOutcome:
         _log.warning("tool '%s' timed out after %g s", job.call.name, job.tool.timeout_s)

@@ -10,11 +10,14 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from sayso.tools.context import Context
 from sayso.tools.limits import Limit
 from sayso.tools.tool import Mode, Tool
+
+CameBack: TypeAlias = Callable[[Any, BaseException | None], None]
+"""Takes the result or the exception of a thread that ended after its call was given up."""
 
 _log = logging.getLogger(__name__)
 _PLACES = Limit(64)
@@ -40,13 +43,14 @@ class _DaemonThreads(concurrent.futures.Executor):
 _THREADS = _DaemonThreads()
 
 
-async def run(tool: Tool, arguments: dict[str, Any], ctx: Context) -> Any:
+async def run(tool: Tool, arguments: dict[str, Any], ctx: Context, came_back: CameBack | None = None) -> Any:
     """Run a call's handler to its result. Raises whatever the tool raises; no time-out, no limit.
 
     Args:
         tool: What to run.
         arguments: As ``tool.validate`` returned them.
         ctx: The call's context.
+        came_back: See `in_thread`.
     """
     match tool.mode:
         case Mode.ASYNC:
@@ -54,7 +58,7 @@ async def run(tool: Tool, arguments: dict[str, Any], ctx: Context) -> Any:
         case Mode.STREAM:
             return await _last(tool.handler(arguments, ctx), ctx)
         case Mode.THREAD:
-            result = await in_thread(lambda: tool.handler(arguments, ctx), tool.name)
+            result = await in_thread(lambda: tool.handler(arguments, ctx), tool.name, came_back)
             return await result if inspect.isawaitable(result) else result
         case Mode.INLINE:
             return run_inline(tool, arguments, ctx)
@@ -100,11 +104,11 @@ async def slot(limit: Limit | None, timeout_s: float | None) -> AsyncIterator[No
         semaphore.release()
 
 
-async def in_thread(function: Callable[[], Any], name: str) -> Any:
+async def in_thread(function: Callable[[], Any], name: str, came_back: CameBack | None = None) -> Any:
     """Run ``function`` in a daemon thread of its own, with this task's context variables.
 
-    When the awaiting task is cancelled the thread runs on: its result is dropped and logged, and only then is its
-    place free.
+    When the awaiting task is cancelled the thread runs on: its result goes to ``came_back`` (None: it is dropped and
+    logged), and only then is its place free.
     """
     places = _PLACES.semaphore()
     await places.acquire()
@@ -112,17 +116,22 @@ async def in_thread(function: Callable[[], Any], name: str) -> Any:
     context = contextvars.copy_context()
 
     def work() -> tuple[Any, BaseException | None]:
+        value, failure = None, None
         try:
-            return context.run(function), None
+            value = context.run(function)
         except BaseException as error:
-            return None, error
-        finally:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(ended)
+            failure = error
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(ended, value, failure)
+        return value, failure
 
-    def ended() -> None:
+    def ended(value: Any, failure: BaseException | None) -> None:
         places.release()
-        if answer.cancelled():
+        if not answer.cancelled():
+            return
+        if came_back is not None:
+            came_back(value, failure)
+        else:
             _log.warning("tool '%s' ended after its call was given up; its result is dropped", name)
 
     try:

@@ -1,9 +1,13 @@
-"""`WriteLane`: writes run one at a time, in order, and one that has begun is never cut short."""
+"""`WriteLane`: writes run one at a time, in order, and one that has begun is never cut short by its turn."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+
+from sayso.tools.limits import Limit
+
+_resources: dict[str, Limit] = {}
 
 
 class Ticket:
@@ -30,19 +34,33 @@ class WriteLane:
     """The writes of a session. It owns their tasks, because they outlive the turn that a user interrupts."""
 
     def __init__(self) -> None:
-        self._turn = asyncio.Lock()  # first come, first served
+        self._turn = asyncio.Semaphore(1)  # first come, first served
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def submit(self, write: Callable[[], Awaitable[None]]) -> Ticket:
-        """Queue ``write`` behind all that were submitted before."""
+    def submit(
+        self, write: Callable[[], Awaitable[None]], *, resource: str | None = None, after: asyncio.Event | None = None
+    ) -> Ticket:
+        """Queue ``write`` behind all that were submitted before.
+
+        Args:
+            write: What to run.
+            resource: What it changes: it waits for the writes of this resource in the whole process. None: for those
+                of this session that name none.
+            after: What has to be set before it takes its place; None: nothing.
+        """
         ticket = Ticket()
-        ticket.task = asyncio.create_task(self._run(write))
+        ticket.task = asyncio.create_task(self._run(write, resource, after))
         self._tasks.add(ticket.task)
         ticket.task.add_done_callback(self._tasks.discard)
         return ticket
 
-    async def _run(self, write: Callable[[], Awaitable[None]]) -> None:
-        async with self._turn:
+    async def _run(
+        self, write: Callable[[], Awaitable[None]], resource: str | None, after: asyncio.Event | None
+    ) -> None:
+        if after is not None:
+            await after.wait()
+        turn = self._turn if resource is None else _resources.setdefault(resource, Limit(1)).semaphore()
+        async with turn:
             await write()
 
     async def aclose(self) -> None:

@@ -15,11 +15,13 @@ class CallOutcome:
     Attributes:
         call_id: The call's id.
         name: The tool's name as the model wrote it.
-        status: ``ok``, or why not. ``running`` is provisional: a write that an interruption left to finish.
+        status: ``ok``, or why not; see `sayso.items.CallStatus`.
         output: The text for the model: short, neutralised, never a traceback.
         value: What the tool returned, where ``status`` is ``ok``.
         say: What may be spoken of it without asking the model, or None.
         seconds: How long the tool ran; 0 where it did not.
+        silent: It worked and is not to be answered (`sayso.tools.policy.Policy.reply`).
+        untrusted: ``output`` comes from outside (`sayso.tools.policy.Policy.untrusted`).
     """
 
     call_id: str
@@ -29,6 +31,8 @@ class CallOutcome:
     value: Any = None
     say: str | None = None
     seconds: float = 0.0
+    silent: bool = False
+    untrusted: bool = False
 
     @property
     def item(self) -> ToolOutput:

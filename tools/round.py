@@ -7,76 +7,116 @@
 What holds, whatever happens:
 
 1. Every call that was started ends in exactly one `CallOutcome` and one `CallFinished`. `CallStarted` comes before it
-   if and only if the function ran.
+   if and only if the function ran. A background call has two: ``running`` at once, and how it ended through
+   `Executor.late` and `Executor.notify`.
 2. ``outcomes()`` and ``finished`` are in the order of ``start``.
-3. Pure and read calls begin at once and run in parallel. Writes run one at a time in the order of ``start``, behind
-   those of earlier rounds of the session.
+3. Pure and read calls begin at once and run in parallel. Writes wait until the turn is confirmed, and run one at a
+   time in the order of ``start``, behind those of earlier rounds of the session (or of their resource).
 4. Leaving the scope early (the turn was interrupted, or failed) cancels pure and read calls and waits until they have
    ended, and withdraws writes that have not begun: both end as ``cancelled``. A write that has begun runs on under
    its own time-out and its outcome goes to `Executor.late`, once. No write runs twice, and none begins once the
-   task of its turn was told to stop.
+   task of its turn was told to stop. What runs in the background of a confirmed turn goes on.
 5. No outcome is lost: what ended before the scope was left is in ``finished`` (a cancelled turn reads it there), what
    ends later is late.
+6. What needs a person's agreement does not run: it ends as ``waiting`` and is in ``waiting``, to be started with
+   ``resume`` in a later round.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sayso.events import CallFinished, CallProgress, CallStarted
 from sayso.items import ToolCall
 from sayso.tools.context import Context
+from sayso.tools.guard import AfterUntrusted, Held
+from sayso.tools.job import Job
 from sayso.tools.lane import Ticket
 from sayso.tools.outcome import CallOutcome
 
 if TYPE_CHECKING:
-    from sayso.tools.executor import Executor, Job
+    from sayso.tools.executor import Executor
 
 CallEvent: TypeAlias = CallStarted | CallProgress | CallFinished
 Emit: TypeAlias = Callable[[CallEvent], None]
 """Takes an event at once and never fails; the session stamps it."""
 
 Late: TypeAlias = Callable[[CallOutcome], None]
-"""Takes the outcome of a write that ended after its round."""
+"""Takes the outcome of a call that ended after its round."""
 
 INTERRUPTED = "This call was stopped because the user interrupted; it has no result."
 NOT_RUN = "This call was not run because the user interrupted."
+STOPPED = "This call was stopped on request; it has no result."
+STOPPED_WRITE = "This call was stopped on request while it ran. It is not known whether it took effect."
+BACKGROUND = "Started. It goes on in the background, and its result comes later."
 
 
 def no_emit(event: CallEvent) -> None:
     """Where nobody follows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a round happens.
+
+    Attributes:
+        turn: The turn's number in its conversation.
+        generation: As in `sayso.events`.
+        confirmed: Set once it is certain that the user's turn is over; writes wait for it. None: it is certain.
+        after_untrusted: What becomes of writes, given what the turn has read.
+    """
+
+    turn: int = 0
+    generation: int = 0
+    confirmed: asyncio.Event | None = None
+    after_untrusted: AfterUntrusted = "allow"
+
+
 class _Withdrawn(Exception):
     """The turn was cut off before this write began."""
+
+
+class _Recorded(Exception):
+    """The journal knows this call: it was begun before."""
+
+    def __init__(self, outcome: CallOutcome) -> None:
+        self.outcome = outcome
 
 
 class _Slot:
     """One call's place in the round."""
 
-    __slots__ = ("begun", "call", "outcome", "task", "ticket")
+    __slots__ = ("background", "begun", "call", "outcome", "task", "ticket")
 
     def __init__(self, call: ToolCall) -> None:
         self.call = call
         self.begun = False
+        self.background = False
         self.outcome: CallOutcome | None = None
         self.task: asyncio.Task[None] | None = None
         self.ticket: Ticket | None = None
 
 
 class Round:
-    """See the module's docstring. Made by `Executor.round`; entered once."""
+    """See the module's docstring. Made by `Executor.round`; entered once.
 
-    def __init__(self, executor: Executor, ctx: Context, emit: Emit) -> None:
+    Attributes:
+        waiting: The calls that a person has to agree to, each with the question.
+    """
+
+    def __init__(self, executor: Executor, ctx: Context, emit: Emit, moment: Moment) -> None:
         self._executor = executor
         self._ctx = ctx
         self._emit = emit
+        self._moment = moment
         self._slots: list[_Slot] = []
         self._owner: asyncio.Task[Any] | None = None
         self._left = False
+        self.waiting: list[tuple[Job, str]] = []
 
     async def __aenter__(self) -> Round:
         """The scope that the calls live in; the task that enters it is the one whose cancellation counts."""
@@ -84,7 +124,7 @@ class Round:
         return self
 
     def start(self, call: ToolCall) -> None:
-        """Validate a call and set it going.
+        """Validate a call and set it going, unless a rule or a person has to say something first.
 
         Raises:
             RuntimeError: The scope was left.
@@ -93,13 +133,14 @@ class Round:
         job = self._executor.admit(call)
         if isinstance(job, CallOutcome):
             self._finish(slot, job)
-        elif job.at_once:
-            self._run_at_once(slot, job)
-        elif job.tool.effect.changes_something:
-            slot.ticket = self._executor.lane.submit(partial(self._run, slot, job))
-            slot.task = slot.ticket.task
+        elif held := self._executor.guard.held(job, self._moment.after_untrusted):
+            self._hold(slot, job, held)
         else:
-            slot.task = asyncio.create_task(self._run(slot, job))
+            self._set_going(slot, job)
+
+    def resume(self, job: Job) -> None:
+        """Set a call going that waited and was agreed to, under the id it has now."""
+        self._set_going(self._add(job.call), job)
 
     def reject(self, call: ToolCall, raw: str) -> None:
         """Take note of a call whose arguments ``raw`` are no JSON object; it ends as ``invalid``."""
@@ -111,7 +152,7 @@ class Round:
 
     async def outcomes(self) -> list[CallOutcome]:
         """Wait for the calls started so far. Cancelling the wait cancels no call; leaving the scope does."""
-        await self._wait([slot.task for slot in self._slots if slot.task is not None])
+        await self._wait([slot.task for slot in self._slots if slot.task is not None and not slot.background])
         self._give_up_unfinished()
         return self.finished
 
@@ -141,66 +182,113 @@ class Round:
         self._slots.append(slot)
         return slot
 
+    def _hold(self, slot: _Slot, job: Job, held: Held) -> None:
+        if held.status == "waiting":
+            self.waiting.append((job, held.question))
+        self._finish(slot, self._executor.refused(slot.call, held.status, held.output))
+
+    def _set_going(self, slot: _Slot, job: Job) -> None:
+        executor, policy = self._executor, job.tool.policy
+        if job.at_once:
+            self._run_at_once(slot, job)
+            return
+        if (older := executor.guard.to_replace(job)) is not None:
+            executor.running.cancel(older)
+        executor.guard.begun(job)
+        if job.tool.effect.changes_something:
+            work = partial(self._run, slot, job)
+            slot.ticket = executor.lane.submit(work, resource=policy.resource, after=self._moment.confirmed)
+            slot.task = slot.ticket.task
+        else:
+            slot.task = asyncio.create_task(self._run(slot, job))
+        executor.running.add(job, slot.task, background=policy.background)
+        if policy.background:
+            slot.background = True
+            self._tell(slot, executor.refused(slot.call, "running", BACKGROUND), self._emit)
+
     def _context(self, slot: _Slot) -> Context:
         call = slot.call
 
         def report(value: Any) -> None:
-            if slot.outcome is None:
-                self._emit(CallProgress(call_id=call.call_id, name=call.name, value=value))
+            progress = CallProgress(call_id=call.call_id, name=call.name, value=value)
+            if slot.background:
+                self._executor.notify(progress)
+            elif slot.outcome is None:
+                self._emit(progress)
 
         return self._ctx.for_call(call.call_id, report)
 
     def _run_at_once(self, slot: _Slot, job: Job) -> None:
-        call = slot.call
         ctx = self._context(slot) if job.tool.wants_context else self._ctx
-        self._emit(CallStarted(call_id=call.call_id, name=call.name))
-        self._finish(slot, self._executor.perform_inline(job, ctx))
+        try:
+            self._begin(slot, job)
+        except _Recorded as known:
+            self._finish(slot, known.outcome)
+        else:
+            self._finish(slot, self._executor.perform_inline(job, ctx))
 
     async def _run(self, slot: _Slot, job: Job) -> None:
         try:
-            outcome = await self._executor.perform(job, self._context(slot), partial(self._begin, slot))
+            outcome = await self._executor.perform(job, self._context(slot), partial(self._begin, slot, job))
         except _Withdrawn:
             self._cancelled(slot)
+        except _Recorded as known:
+            self._finish(slot, known.outcome)
         except asyncio.CancelledError:
             self._cancelled(slot)
             raise
         else:
             self._finish(slot, outcome)
 
-    def _begin(self, slot: _Slot) -> None:
+    def _begin(self, slot: _Slot, job: Job) -> None:
         """The function is about to run: the last moment in which a write can be withdrawn.
 
         Raises:
             _Withdrawn: This is a write and its turn was cut off.
+            _Recorded: It was begun before, here or in a process that died.
+            JournalError: It cannot be written down.
         """
-        if slot.ticket is not None:
+        if slot.ticket is not None and not slot.background:
             if self._left or (self._owner is not None and self._owner.cancelling()):
                 raise _Withdrawn
+        if (known := self._executor.begin(job, self._moment)) is not None:
+            raise _Recorded(known)
+        if slot.ticket is not None:
             slot.ticket.begun = True
         slot.begun = True
-        self._emit(CallStarted(call_id=slot.call.call_id, name=slot.call.name))
+        started = CallStarted(call_id=slot.call.call_id, name=slot.call.name)
+        (self._executor.notify if slot.background else self._emit)(started)
 
     def _cancelled(self, slot: _Slot) -> None:
-        self._finish(slot, self._executor.refused(slot.call, "cancelled", INTERRUPTED if slot.begun else NOT_RUN))
+        if self._executor.running.was_stopped(slot.call.call_id):
+            text = STOPPED_WRITE if slot.ticket is not None and slot.begun else STOPPED
+        else:
+            text = INTERRUPTED if slot.begun else NOT_RUN
+        self._finish(slot, self._executor.refused(slot.call, "cancelled", text))
 
     def _finish(self, slot: _Slot, outcome: CallOutcome) -> None:
-        slot.outcome = outcome
-        self._emit(
-            CallFinished(
-                call_id=outcome.call_id,
-                name=outcome.name,
-                status=outcome.status,
-                output=outcome.output,
-                seconds=outcome.seconds,
-            )
-        )
+        executor = self._executor
+        if slot.task is not None:
+            executor.running.discard(outcome.call_id)
+            executor.guard.ended(outcome.call_id, outcome.status)
+        if slot.begun:
+            executor.end(outcome)
+        if slot.background:
+            executor.notify(_finished(outcome))
+            executor.late(outcome)
+            return
+        self._tell(slot, outcome, self._emit)
         if self._left:
-            self._executor.late(outcome)
+            executor.late(outcome)
+
+    def _tell(self, slot: _Slot, outcome: CallOutcome, emit: Emit) -> None:
+        slot.outcome = outcome
+        emit(_finished(outcome))
 
     async def _stop(self) -> None:
         ending: list[asyncio.Task[None]] = []
         for slot in self._slots:
-            if slot.task is None or slot.task.done():
+            if slot.task is None or slot.task.done() or (slot.background and self._is_confirmed):
                 continue
             if slot.ticket is None:
                 slot.task.cancel()
@@ -210,6 +298,10 @@ class Round:
                 ending.append(slot.task)
         await self._wait(ending)
         self._give_up_unfinished()
+
+    @property
+    def _is_confirmed(self) -> bool:
+        return self._moment.confirmed is None or self._moment.confirmed.is_set()
 
     async def _wait(self, tasks: list[asyncio.Task[None]]) -> None:
         """Wait until all have ended, and pass on a failure that is not a tool's (an ``emit`` that raised)."""
@@ -225,3 +317,13 @@ class Round:
         for slot in self._slots:
             if slot.outcome is None and (slot.task is None or slot.task.done()):
                 self._cancelled(slot)
+
+
+def _finished(outcome: CallOutcome) -> CallFinished:
+    return CallFinished(
+        call_id=outcome.call_id,
+        name=outcome.name,
+        status=outcome.status,
+        output=outcome.output,
+        seconds=outcome.seconds,
+    )

@@ -243,6 +243,7 @@ def tool(
         mode, kind = _mode(plain, thread, place), _effect(effect, place)
         asks = kind is Effect.IRREVERSIBLE if approval is None else approval
         policy = Policy(resource, on_duplicate, asks, retries, background, reply, untrusted, max_output_tokens)
+        policy = PLAIN if policy == PLAIN else policy
         policy.check(place, changes_something=kind.changes_something)
         return Tool(
             function=plain,

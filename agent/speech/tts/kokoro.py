@@ -113,7 +113,7 @@ class Kokoro:
 
         Args:
             text: Chinese text is read by a Chinese voice: the given one, else the first of the folder.
-            voice: A name, or a mixture such as ``af_heart:0.6+bf_emma:0.4``.
+            voice: A name, or a mixture such as ``af_heart:0.6+bf_emma:0.4``; see `VoiceFolder.mixture`.
             speed: 0.5 to 2.
 
         Raises:
@@ -132,8 +132,8 @@ class Kokoro:
         return finish(_join(pieces), SAMPLE_RATE_HZ)
 
     def _choose(self, text: str, name: str | None) -> tuple[Voice, StyleTable]:
-        voice, styles = self._folder.mixture(name)
         script = script_language(text)
+        voice, styles = self._folder.mixture(name if script is None or name is None else name.partition("@")[0])
         if script is None or voice.language == script or (script == "zh" and voice.language == "ja"):
             return voice, styles
         other = self._folder.first(script)

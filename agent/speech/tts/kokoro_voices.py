@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -128,26 +128,31 @@ class VoiceFolder:
 
         Args:
             spec: A name, or names with weights such as ``af_heart:0.6+bf_emma:0.4`` (a weight left out is 1; they are
-                scaled to a sum of 1), or None for the default.
+                scaled to a sum of 1), or None for the default. With ``@en-US`` at the end, text is read as that
+                language and not as the voice's own: ``jf_alpha:1@en-US`` speaks English.
 
         Returns:
             The voice with the largest weight, renamed to ``spec``, and the table.
 
         Raises:
-            UsageError: No such voice, or a weight that is not a positive number.
+            UsageError: No such voice, no such language, or a weight that is not a positive number.
             IntegrityError: A voice file is broken.
         """
-        parts = parse_mixture(spec) if spec else {self.voices[0].name: 1.0}
+        mix, _, language = (spec or "").partition("@")
+        if language and language not in _LANGUAGE_NAMES:
+            raise UsageError(f"Nothing is read as {language!r}.", f"Languages are: {', '.join(_LANGUAGE_NAMES)}.")
+        parts = parse_mixture(mix) if mix else {self.voices[0].name: 1.0}
         for name in parts:
             if name not in self._names:
                 raise unknown_voice(name, self._names)
         main = describe(max(parts, key=lambda name: parts[name]))
         if len(parts) == 1:
-            return main, self._table(main.name)
+            voice = replace(main, language=language) if language else main
+            return voice, self._table(main.name)
         tables = [self._table(name) * np.float32(weight) for name, weight in parts.items()]
         rows = min(len(table) for table in tables)
         mixed: StyleTable = np.stack([table[:rows] for table in tables]).sum(axis=0, dtype=np.float32)
-        return Voice(str(spec), main.language, main.gender, f"a mixture led by {main.name}"), mixed
+        return Voice(str(spec), language or main.language, main.gender, f"a mixture led by {main.name}"), mixed
 
     def _table(self, name: str) -> StyleTable:
         if name not in self._tables:

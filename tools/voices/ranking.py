@@ -1,0 +1,83 @@
+"""Which entries of the library fit a wish best: words and measured figures together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sayso.tools.voices.clips import may_speak
+from sayso.tools.voices.library import Entry, VoiceLibrary
+from sayso.tools.voices.words import Figure, Wish
+
+_FIGURES: Mapping[Figure, Callable[[Entry], float | None]] = {
+    "pitch": lambda entry: entry.pitch_hz,
+    "pace": lambda entry: entry.words_per_s,
+    "tone": lambda entry: entry.centroid_hz,
+    "melody": lambda entry: entry.pitch_sd_semitones,
+}
+_DEFAULT = "af_heart"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An entry and how well it fits; scores compare within one search only."""
+
+    entry: Entry
+    score: float
+
+
+def search(library: VoiceLibrary, wish: Wish, limit: int = 5) -> list[Hit]:
+    """The entries that fit best, the best first; none where nothing fits.
+
+    Gender, language and notes must fit. Of figures, what counts is an entry's place among those that are left: the
+    deepest of the British men is a deep British man. Words count by the share of them that name or description hold.
+
+    Args:
+        library: Where to look.
+        wish: What for.
+        limit: Most hits.
+    """
+    entries = library.entries()
+    voices = [] if wish.sound else _voices(entries, wish, library.matches(wish.rest))
+    sounds = [] if wish.gender or wish.language or wish.notes else _sounds(entries, wish, library.matches(wish.words))
+    order = {entry.name: place for place, entry in enumerate(entries)}
+    hits = sorted([*voices, *sounds], key=lambda hit: (-hit.score, *_plainness(hit.entry), order[hit.entry.name]))
+    return hits[:limit]
+
+
+def _sounds(entries: Sequence[Entry], wish: Wish, texts: Mapping[str, float]) -> list[Hit]:
+    found = [entry for entry in entries if entry.kind == "sound" and entry.name in texts]
+    return [Hit(entry, texts[entry.name] * len(wish.words)) for entry in found]
+
+
+def _voices(entries: Sequence[Entry], wish: Wish, texts: Mapping[str, float]) -> list[Hit]:
+    group = [entry for entry in entries if entry.kind != "sound" and _fits(entry, wish)]
+    group = [entry for entry in group if may_speak(entry) or entry.name in texts]  # asked for by name, it is refused
+    if not wish.has_facts:
+        group = [entry for entry in group if entry.name in texts]
+    scores = dict.fromkeys((entry.name for entry in group), 0.0)
+    for figure, weight in wish.leanings.items():
+        for name, place in _places(group, _FIGURES[figure]).items():
+            scores[name] += abs(weight) * (place if weight > 0 else 1 - place)
+    return [Hit(one, scores[one.name] + texts.get(one.name, 0.0) * len(wish.rest)) for one in group]
+
+
+def _fits(entry: Entry, wish: Wish) -> bool:
+    if wish.gender and entry.gender != wish.gender:
+        return False
+    if wish.language and not entry.language.startswith(wish.language):
+        return False
+    return not wish.notes or entry.note in wish.notes
+
+
+def _places(group: Sequence[Entry], figure: Callable[[Entry], float | None]) -> dict[str, float]:
+    """Each entry's place in the group from 0 (least) to 1 (most); one half where it was not measured."""
+    known = sorted((value, entry.name) for entry in group if (value := figure(entry)) is not None)
+    last = max(1, len(known) - 1)
+    places = {name: place / last for place, (_, name) in enumerate(known)} if len(known) > 1 else {}
+    return {entry.name: places.get(entry.name, 0.5) for entry in group}
+
+
+def _plainness(entry: Entry) -> tuple[bool, bool]:
+    """Among equals the default voice comes first, and whispers and characters last."""
+    return entry.name != _DEFAULT, bool(entry.note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ PAGE_TYPES = ("text/html", "application/xhtml+xml", "text/plain", "application/p
 """The media types that can be read."""
 
 TIMEOUT_S = 8.0
+_log = logging.getLogger(__name__)
 _PROGRAM = Path(__file__).with_name("page_text.py")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.I)
 
@@ -58,11 +60,10 @@ async def extract(answer: Answer, today: date) -> PageText:
         raise ToolError("Pages cannot be read here: the package resiliparse is missing.", "pip install 'sayso[web]'")
     found = _CHARSET.search(answer.headers.get("content-type", ""))
     command = [sys.executable, "-P", str(_PROGRAM), media_type(answer.headers), found[1] if found else ""]
-    parts = await in_thread(lambda: _run(command, answer.body), "read_page")
+    parts, paragraphs = await in_thread(lambda: _run(command, answer.body), "read_page")
     if "error" in parts:
         raise ToolError(f"{parts['error']}.", "Try another page.")
     site = clean.plain(parts["site"])[:60] or clean.site_of(answer.url)
-    paragraphs = _paragraphs(parts["text"])
     if not paragraphs:
         raise ToolError("There is no text on that page.", "It may need a browser; try another page.")
     title = clean.title(parts["title"], f"{site} {clean.site_of(answer.url)}")
@@ -82,18 +83,21 @@ def in_parts(paragraphs: tuple[str, ...], limit_bytes: int) -> list[str]:
     return [*parts, rest] if rest else parts
 
 
-def _run(command: list[str], page: bytes) -> dict[str, str]:
+def _run(command: list[str], page: bytes) -> tuple[dict[str, str], list[str]]:
+    """The page's parts, and its text by paragraphs; or an error alone."""
     try:
         done = subprocess.run(
-            command, input=page, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=TIMEOUT_S,
-            env=child_environment(), check=True,
-        )  # fmt: skip
-        return json.loads(done.stdout)
-    except (subprocess.SubprocessError, ValueError):
-        return {"error": "That page is too large or too broken to read"}
-
-
-def _paragraphs(text: str) -> list[str]:
-    """Lines that say something."""
-    lines = (clean.plain(line) for line in text.splitlines())
-    return [line for line in lines if any(sign.isalnum() for sign in line)]
+            command,
+            input=page,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=TIMEOUT_S,
+            env=child_environment(),
+            check=True,
+        )
+        parts: dict[str, str] = json.loads(done.stdout)
+    except (subprocess.SubprocessError, ValueError, OSError) as error:
+        _log.warning("a page could not be read: %s", type(error).__name__)
+        return {"error": "That page is too large or too broken to read"}, []
+    lines = (clean.line(line) for line in parts.get("text", "").splitlines())
+    return parts, [line for line in lines if any(sign.isalnum() for sign in line)]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from resiliparse.parse.html import HTMLTree
 
-MAX_CHARS = 400_000
+MAX_CHARS = 200_000
 MAX_PDF_PAGES = 60
 _CPU_S = 6
 _MEMORY_BYTES = 1 << 30

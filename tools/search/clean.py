@@ -11,11 +11,13 @@ _HIDDEN = re.compile(r"<(script|style)\b[^>]{0,2000}>.*?</\1\s*>", re.S | re.I)
 _LINK = re.compile(r"!?\[([^\[\]]{0,300})\]\((?:[^()\s]{1,2000})\)")
 _ADDRESS = re.compile(r"\(?\b(?:https?://|www\.)[^\s<>()，。、；]+\)?", re.I)
 _MARKS = re.compile(
-    r"\[(?:\d{1,3}|edit|citation needed|来源请求)\]|[*_`#]{2,}|^[#>*•▪●-]+ +|(?<=\s)[•▪●|›»]+(?=\s)", re.M
+    r"\[(?:\d{1,3}|edit|citation needed|来源请求)\]|[*_#]{2,}|^[#>*•▪●-]+ +|(?<=\s)[*#•▪●]+(?=\s)", re.M
 )
-_INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffc\ufffd]")
+_INVISIBLE = re.compile(r"[`\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffc\ufffd]")
 _DOTS = re.compile(r"\s*(?:\[?(?:…|\.{3,}|。{3,})\]?\s*)+")
-_MORE = re.compile(r"(?:\s|^)(?:read more|learn more|continue reading|see more|阅读全文|查看更多)\W*$", re.I)
+_MORE = re.compile(
+    r"(?:\s|^)(?:read more|learn more|continue reading|see more|阅读全文|查看更多)(?: at| on)?\W*$", re.I
+)
 _SENTENCE_END = re.compile(r"[.!?][\"'”’)\]]*(?=\s+[\"'“‘(\[]?[^\Wa-z_]|\s*$)|[。！？；][”’）」]*")
 _NO_END = re.compile(
     r"\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|No|vs|etc|approx|Inc|Ltd|Co|Gen|Col|Sen|Rep|Gov|Jan|Feb|Mar|Apr|Jun|Jul|"
@@ -28,18 +30,20 @@ _TRACKING = re.compile(
 )
 _INDEX = re.compile(r"/(?:index|default)\.(?:html?|php|aspx?)$", re.I)
 _CHINESE_SITE = re.compile(r"(?<=[\u4e00-\u9fff」》）！？])_[^_\s]{2,16}$")
+_BARS = re.compile(r"\s+[|·›»]\s+")
 _DASHES = re.compile(r"\s+(?:[|·•›»]|[-–—])\s+")
 
 
 def plain(text: str) -> str:
-    """``text`` on one line without tags, entities, addresses, markdown and invisible characters."""
-    text = _HIDDEN.sub(" ", text)
-    text = _TAG.sub("", text)
-    text = _TAG.sub("", html.unescape(text))  # services escape what they quote
-    text = _INVISIBLE.sub("", text)
-    text = _LINK.sub(r"\1", text)
-    text = _ADDRESS.sub("", text)
-    return " ".join(_MARKS.sub(" ", text).split())
+    """What a service sent, on one line and at most 4,000 characters, without tags and entities; and `line`."""
+    text = _TAG.sub("", _HIDDEN.sub(" ", text[:4000]))
+    return line(_TAG.sub("", html.unescape(text)))  # services escape what they quote
+
+
+def line(text: str) -> str:
+    """Text without addresses, markdown and invisible characters, and with single spaces."""
+    text = _LINK.sub(r"\1", _INVISIBLE.sub("", text))
+    return " ".join(_MARKS.sub(" ", _ADDRESS.sub("", text)).split())
 
 
 def passage(text: str, limit_bytes: int) -> str:
@@ -49,12 +53,11 @@ def passage(text: str, limit_bytes: int) -> str:
         text: As a search service sent it, often cut off in the middle.
         limit_bytes: Of the answer in UTF-8; that is about as long in speech and tokens in English and in Chinese.
     """
-    pieces = [piece.strip(" ,;:-–—·") for piece in _DOTS.split(_MORE.sub("", plain(text)))]
-    pieces = [piece for piece in pieces if piece]
+    pieces = (piece.strip(" ,;:-–—·|") for piece in _DOTS.split(_MORE.sub("", plain(text))))
     joined = ""
-    for piece in pieces:
-        joined = f"{joined}{'' if not joined or _ends(joined) else '.'} {piece}".strip()
-    return cut(joined, limit_bytes)
+    for piece in filter(None, pieces):
+        joined = f"{joined}{_pause(joined, piece)}{piece}"
+    return cut(_BARS.sub(", ", joined), limit_bytes)
 
 
 def cut(text: str, limit_bytes: int) -> str:
@@ -84,10 +87,11 @@ def title(text: str, site: str) -> str:
     """A page's title without the name of its site behind a dash, at most 120 bytes."""
     words = _CHINESE_SITE.sub("", _DOTS.sub(" ", plain(text)).strip())
     head, *rest = _DASHES.split(words)
-    if rest and _letters(rest[-1]) and (_letters(rest[-1]) in _letters(site) or len(rest[-1]) <= 3):
+    core = _letters(max(site.split("."), key=len))  # "foodsafety" of foodsafety.co.uk
+    if rest and _is_name(_letters(rest[-1]), site, core):
         at = words.rindex(rest[-1])
         words = words[:at].rstrip(" |·•›»-–—")
-    elif rest and head and _letters(head) == _letters(site.partition(".")[0]):
+    elif rest and _letters(head) == core:
         words = words[len(head) :].lstrip(" |·•›»-–—")
     if len(words.encode()) <= 120:
         return words
@@ -130,6 +134,20 @@ def same_text(text: str) -> str:
 
 def _ends(text: str) -> bool:
     return bool(re.search(r"[.!?。！？；][\"'”’）」)\]]*$", text)) and not _NO_END.search(text)
+
+
+def _pause(before: str, after: str) -> str:
+    """What stands for an ellipsis between two pieces of a passage."""
+    if not before or _ends(before):
+        return " " if before else ""
+    if "\u3400" <= before[-1] <= "\u9fff":
+        return "。"
+    return ", " if after[0].islower() else ". "
+
+
+def _is_name(words: str, site: str, core: str) -> bool:
+    """Whether the last part of a title names the site."""
+    return (len(words) > 2 and words in _letters(site)) or (len(core) > 3 and core in words)
 
 
 def _letters(text: str) -> str:

@@ -31,17 +31,24 @@ def _tavily() -> Provider | None:
     return Tavily(key) if key else None
 
 
+def _documents() -> Provider | None:
+    from sayso.tools.documents.provider import local_index
+
+    return local_index()
+
+
 _factories: dict[str, tuple[Factory, str]] = {
     "searxng": (_searxng, "Set SAYSO_SEARXNG_URL."),
     "brave": (_brave, "Set SAYSO_BRAVE_KEY."),
     "tavily": (_tavily, "Set SAYSO_TAVILY_KEY."),
     "ddgs": (DuckDuckGo, ""),
+    "documents": (_documents, "Set SAYSO_DOCUMENTS."),
 }
-"""In the order in which they are asked: what somebody set up is meant, and the local index (added later) is last."""
+"""In the order in which they are asked: what somebody set up is meant, and what is on this machine comes last."""
 
 
 def register(name: str, factory: Factory, needs: str = "") -> None:
-    """Add a provider, which `SAYSO_SEARCH_PROVIDERS` may then name; without that variable it is asked after the rest.
+    """Add a provider of one's own; `SAYSO_SEARCH_PROVIDERS` may name it, and without that variable it is asked last.
 
     Args:
         name: For the variable. A name that is there already gets another factory.

@@ -7,8 +7,8 @@ import json
 import os
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,6 +39,10 @@ class NetworkError(SaysoError):
         super().__init__(message, hint)
         self.temporary = temporary
         self.status = status
+
+
+class NoConnectionError(NetworkError):
+    """The server was not reached at all: another of its addresses may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +204,66 @@ async def request(
     return Answer(response.status_code, names, bytes(data), str(response.url))
 
 
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """A response whose body is still to be read, as it was sent.
+
+    Attributes:
+        status: The HTTP status; any.
+        headers: By lower-case name.
+        chunks: The body's bytes, compressed where the server did so. Iterating raises `NetworkError` where the
+            connection breaks.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+@asynccontextmanager
+async def get_pinned(
+    url: str,
+    address: str,
+    *,
+    headers: Mapping[str, str],
+    connect_timeout_s: float,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[RawAnswer]:
+    """One GET that goes to ``address`` whatever the name in ``url`` resolves to: no redirect, no proxy, no cookies.
+
+    The server is sent the name as Host and in the TLS handshake, and its certificate has to be for the name.
+    `sayso.public_web` decides about addresses and bounds the body.
+
+    Args:
+        url: With the name.
+        address: An IP address.
+        headers: Added to Host.
+        connect_timeout_s: For the connection; the caller limits the whole.
+        tls: Which certificates to trust; the usual ones if None.
+
+    Raises:
+        NetworkError: No connection, or it broke.
+    """
+    import httpx
+
+    with _translated(url):
+        named = httpx.URL(url)
+        request = httpx.Request(
+            "GET",
+            named.copy_with(host=address),
+            headers={"Host": named.netloc.decode("ascii"), **headers},
+            extensions={"sni_hostname": named.raw_host.decode("ascii"), "timeout": {"connect": connect_timeout_s}},
+        )
+        # the transport alone: a client would look at redirects, cookies and the environment
+        async with httpx.AsyncHTTPTransport(verify=tls or _tls_context(), trust_env=False) as transport:
+            response = await transport.handle_async_request(request)
+            try:
+                names = {name.lower(): value for name, value in response.headers.items()}
+                yield RawAnswer(response.status_code, names, response.aiter_raw())
+            finally:
+                await response.aclose()
+
+
 def host(url: str) -> str:
     """The server's name, without any user name or password."""
     from urllib.parse import urlsplit
@@ -216,10 +280,12 @@ def _translated(url: str) -> Iterator[None]:
         yield
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise NetworkError(f"{host(url)} cannot be asked: {error}.") from error
+    except httpx.ConnectTimeout as error:
+        raise NoConnectionError(f"{host(url)} did not answer in time.", temporary=True) from error
     except httpx.TimeoutException as error:
         raise NetworkError(f"{host(url)} did not answer in time.", temporary=True) from error
     except httpx.ConnectError as error:
-        raise NetworkError(f"No connection to {host(url)}: {error}.", temporary=_may_heal(error)) from error
+        raise NoConnectionError(f"No connection to {host(url)}: {error}.", temporary=_may_heal(error)) from error
     except httpx.HTTPError as error:
         raise NetworkError(f"The connection to {host(url)} broke: {error}.", temporary=True) from error
 

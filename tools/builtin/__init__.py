@@ -1,4 +1,4 @@
-"""Tools that come with sayso, one file each. `BUILTIN_TOOLS` are what an agent has by default; all of these work offline.
+"""Tools that come with sayso, one file each. `BUILTIN_TOOLS`, an agent's default, all work offline.
 
 The others are named one by one: they ask a service, change something, or need a package more.
 """

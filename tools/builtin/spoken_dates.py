@@ -135,11 +135,9 @@ def _day(text: str, today: date) -> date | None:
 
 
 def _named(text: str, today: date) -> date | None:
-    offset = {"": None, "today": 0, "tonight": 0, "now": 0, "this evening": 0, "tomorrow": 1, "yesterday": -1}.get(text)
-    for part in (" morning", " afternoon", " evening", " night"):
-        if text.endswith(part) and offset is None:
-            offset = {"this": 0, "tomorrow": 1, "yesterday": -1}.get(text.removesuffix(part))
-    return None if offset is None else today + timedelta(offset)
+    plain = re.sub(r" (?:morning|afternoon|evening|night)$", "", text)
+    ahead = {"today": 0, "tonight": 0, "now": 0, "this": 0, "tomorrow": 1, "yesterday": -1, "last": -1}.get(plain)
+    return None if ahead is None or text in ("this", "last") else today + timedelta(ahead)
 
 
 def _weekday(text: str, today: date) -> date | None:

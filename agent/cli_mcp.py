@@ -1,0 +1,48 @@
+"""`sayso mcp`: serve tools to other programs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sayso import settings
+from sayso.errors import UsageError
+from sayso.tools import load_tools
+from sayso.tools.builtin import BUILTIN_TOOLS
+
+TOKEN = "SAYSO_MCP_TOKEN"
+
+
+def mcp(
+    tools: Annotated[
+        Path | None,
+        typer.Option("--tools", metavar="FILE", help="A Python file with functions marked @tool.", show_default=False),
+    ] = None,
+    http: Annotated[bool, typer.Option("--http", help="Serve over HTTP instead of standard input and output.")] = False,
+    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Where to listen.")] = 8321,
+    path: Annotated[str, typer.Option("--path", help="Of the endpoint.")] = "/mcp",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", help="A further name that it is reached by; may be repeated.", show_default=False),
+    ] = None,
+) -> None:
+    """Serve the built-in tools, or those of a file, to other programs by the Model Context Protocol.
+
+    With SAYSO_MCP_TOKEN set, programs that come by HTTP have to send it as a bearer token.
+    """
+    from sayso.tools.mcp.serve import McpToolServer
+
+    if not path.startswith("/"):
+        raise UsageError(f"The path {path!r} does not begin with a slash.", "For example: --path /mcp")
+    server = McpToolServer(load_tools(tools) if tools is not None else BUILTIN_TOOLS)
+    if not http:
+        asyncio.run(server.stdio())
+        return
+    token = settings.secret(TOKEN)
+    server.app(host, token=token)  # refuses what it would refuse later, before it says that it serves
+    typer.echo(f"Serving {len(server.names)} tools at http://{host}:{port}{path}; Ctrl+C ends it.", err=True)
+    asyncio.run(server.http(host, port, path=path, token=token, allowed_hosts=allow_host or ()))

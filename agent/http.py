@@ -286,6 +286,9 @@ def _translated(url: str) -> Iterator[None]:
         raise NetworkError(f"{host(url)} did not answer in time.", temporary=True) from error
     except httpx.ConnectError as error:
         raise NoConnectionError(f"No connection to {host(url)}: {error}.", temporary=_may_heal(error)) from error
+    except httpx.RemoteProtocolError as error:  # its message quotes the server, who may be anybody
+        reason = "it was closed early, or what came is no HTTP"
+        raise NetworkError(f"The connection to {host(url)} broke: {reason}.", temporary=True) from error
     except httpx.HTTPError as error:
         raise NetworkError(f"The connection to {host(url)} broke: {error}.", temporary=True) from error
 

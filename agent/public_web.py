@@ -12,8 +12,8 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TypeAlias
@@ -165,10 +165,11 @@ class PublicWeb:
 
     async def _read(self, answer: RawAnswer, host: str) -> bytes:
         data = bytearray()
-        async for piece in _decoded(answer, self._limit_bytes + 1, host):
-            data += piece
-            if len(data) > self._limit_bytes:
-                raise NetworkError(f"The page is longer than {self._limit_bytes >> 10} KiB.")
+        async with aclosing(_decoded(answer, self._limit_bytes + 1, host)) as pieces:
+            async for piece in pieces:
+                data += piece
+                if len(data) > self._limit_bytes:
+                    raise NetworkError(f"The page is longer than {self._limit_bytes >> 10} KiB.")
         return bytes(data)
 
 
@@ -184,7 +185,7 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
     except ValueError:
         raise RefusedError("That is not a web address.", "Give one such as https://example.com/page.") from None
     if parts.scheme not in _PORTS:
-        raise RefusedError(f"{parts.scheme} addresses cannot be read.", "Only http and https can.")
+        raise RefusedError(f"{parts.scheme[:20]} addresses cannot be read.", "Only http and https can.")
     if "@" in parts.netloc:
         raise RefusedError("An address with a user name or a password is not asked for.", "Leave them out.")
     return parts, port
@@ -233,7 +234,7 @@ def _check_type(headers: Mapping[str, str], types: Collection[str], host: str) -
         raise NetworkError(f"{host} sent no page but {what}.")
 
 
-async def _decoded(answer: RawAnswer, limit_bytes: int, host: str) -> AsyncIterator[bytes]:
+async def _decoded(answer: RawAnswer, limit_bytes: int, host: str) -> AsyncGenerator[bytes, None]:
     """The body decompressed, never more than ``limit_bytes`` of it at once: a bomb does not go off.
 
     Raises:

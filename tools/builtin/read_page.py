@@ -121,7 +121,7 @@ class PageReader:
             raise ToolError(str(error)) from None
         except NetworkError as error:
             raise ToolError(f"The page cannot be read: {error}", "Try another page, or say so.") from None
-        if answer.status != 200:
+        if not 200 <= answer.status < 300:
             what = _STATUS.get(answer.status, f"cannot be had now (HTTP status {answer.status})")
             raise ToolError(f"The page {what}.", "Try another page, or say so.")
         read = (answer.url, await extract(answer, ctx.now().date()))

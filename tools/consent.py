@@ -86,8 +86,9 @@ def _breaks_off(said: Words) -> bool:
 
 def _is_echo(units: Sequence[Unit], asked: Words) -> bool:
     """The agent's own voice: several words of the question, and none besides."""
-    heard = tuple(word for unit in units if unit.kind != "filler" for word in unit.words)
-    return len(heard) > 1 and _is_run(heard, asked)
+    heard = [unit for unit in units if unit.kind != "filler"]
+    size = sum(len(unit.words) if unit.words[0].isascii() else 1 for unit in heard)
+    return size > 1 and _is_run(tuple(word for unit in heard for word in unit.words), asked)
 
 
 def _stray_it(units: Sequence[Unit]) -> bool:
@@ -115,7 +116,18 @@ def _repeats(units: Sequence[Unit], asked: Words, values: Sequence[Words]) -> bo
         return True
     if all(is_number(word) for word in rest):
         return False  # a number in passing ("room 15") is not the amount
-    return any(_is_run(rest, text) for text in (asked, *values))
+    return any(_is_piece(rest, text, values) for text in (asked, *values))
+
+
+def _is_piece(rest: Words, text: Words, values: Sequence[Words]) -> bool:
+    """Whether ``rest`` occurs in ``text`` without cutting a value with a number in two: "at 20" is not "at 20:30"."""
+    whole = [value for value in values if any(is_number(word) for word in value)]
+    spans = [(at, at + len(value)) for value in whole for at in _places(value, text)]
+    pieces = [(at, at + len(rest)) for at in _places(rest, text)]
+    return any(
+        all(end <= first or last <= start or (start <= first and last <= end) for first, last in spans)
+        for start, end in pieces
+    )
 
 
 def _lists_values(rest: Words, values: Sequence[Words]) -> bool:
@@ -143,7 +155,12 @@ def _starts(text: Words, at: int, piece: Words) -> bool:
 
 def _is_run(piece: Words, text: Words) -> bool:
     """Whether ``piece`` occurs in ``text`` word for word."""
-    return any(_starts(text, at, piece) for at in range(len(text) - len(piece) + 1))
+    return bool(_places(piece, text))
+
+
+def _places(piece: Words, text: Words) -> list[int]:
+    """Where ``piece`` begins in ``text``."""
+    return [at for at in range(len(text) - len(piece) + 1) if _starts(text, at, piece)]
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -23,7 +23,7 @@ you may|you can|you can do it|you can do that|it is|i do|i am sure|im sure|i wou
 """
 
 FILLER = """
-uh|um|uhm|er|erm|ah|eh|oh|mm|mhm|please|thanks|thank you|thank you very much|many thanks|then please|fine
+right|uh|um|uhm|er|erm|ah|eh|oh|mm|mhm|please|thanks|thank you|thank you very much|many thanks|then please|fine
 great|good|wonderful|lovely
 嗯|恩|呃|额|啊|哦|噢|呀|啦|谢谢|谢谢你|谢谢您|多谢|麻烦你|麻烦您|麻烦你了|麻烦您了|拜托|拜托了|请|那|那就|就
 """

@@ -7,6 +7,7 @@ announcement that is followed by the answer, or by a question, is none any more.
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
@@ -70,15 +71,12 @@ _WAIT = (
 )
 _STATES = _any("is|are|was|will|can|may|takes?|costs?|opens?|helps?|means?|requires?|makes?|needs?|should")
 """After a gerund: "setting a timer takes a second" announces nothing."""
-_ANNOUNCES = tuple(
-    re.compile(_OPENING + pattern)
-    for pattern in (
-        rf"(?:let me|allow me to|let us|lets|let's|i'll|i will|i shall) {_ADVERB}{_VERB}",
-        rf"(?:i'm|i am) (?:now )?(?:going to|gonna|about to) {_ADVERB}{_VERB}",
-        rf"(?:i'm|i am) (?:(?:now|just|currently) )?{_DOING}(?! with you| a total)",
-        rf"(?!checking (?!the|that|this|now|for|if|whether|your|it|on)){_DOING}(?!.*\b{_STATES}\b)",
-        _WAIT,
-    )
+_ANNOUNCEMENTS = (
+    rf"(?:let me|allow me to|let us|lets|let's|i'll|i will|i shall) {_ADVERB}{_VERB}",
+    rf"(?:i'm|i am) (?:now )?(?:going to|gonna|about to) {_ADVERB}{_VERB}",
+    rf"(?:i'm|i am) (?:(?:now|just|currently) )?{_DOING}(?! with you| a total)",
+    rf"(?!checking (?!the|that|this|now|for|if|whether|your|it|on)){_DOING}(?!.*\b{_STATES}\b)",
+    _WAIT,
 )
 _PATIENCE = re.compile(
     r"(?:this|it|that) (?:will|should|may|might|won't|'ll) (?:only |just )?(?:take|be)"
@@ -139,6 +137,12 @@ def announces_action(reply: str, language: str | None = None) -> bool:
     return bool(sentences) and _announces(sentences[-1])
 
 
+@functools.cache
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    """Compiled when they are needed, for that takes longer than all of the import."""
+    return tuple(re.compile(_OPENING + pattern) for pattern in _ANNOUNCEMENTS)
+
+
 def _plain(text: str) -> str:
     from sayso.tools.utterance import simplified
 
@@ -155,7 +159,7 @@ def _announces(sentence: str) -> bool:
         return False
     announced = False
     for clause in filter(None, _CLAUSE.split(sentence)):
-        announced = (announced and not _ANSWER.match(clause)) or any(pattern.match(clause) for pattern in _ANNOUNCES)
+        announced = (announced and not _ANSWER.match(clause)) or any(pattern.match(clause) for pattern in _patterns())
     return announced
 
 

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from sayso.bridge import Waits
 from sayso.errors import UsageError
 from sayso.intake import Input
 from sayso.models.base import VoiceModel
 from sayso.result import TurnResult
 from sayso.session import Session
+from sayso.tools.journal import Journal, default_path
 from sayso.tools.registry import Registry
 from sayso.tools.tool import Tool
-from sayso.turn import TurnPolicy
+from sayso.turn_policy import TurnPolicy
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Agent:
         voice: One of the model's voices; None: its default.
         timezone: IANA name of the user's time zone; None: the machine's.
         policy: How turns run.
+        journal: Where calls are written down before they run; None: `sayso.tools.journal.default_path`. A
+            ``Journal()`` without a path keeps them in memory.
         seed: For models that sample.
 
     Raises:
@@ -45,6 +49,7 @@ class Agent:
     timezone: str | None = None
     policy: TurnPolicy = field(default_factory=TurnPolicy)
     seed: int | None = None
+    journal: Journal | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked before a model is loaded."""
@@ -57,6 +62,20 @@ class Agent:
         return Registry(self.tools)
 
     @cached_property
+    def call_journal(self) -> Journal:
+        """The journal; the file is opened here.
+
+        Raises:
+            JournalError: It cannot be.
+        """
+        return self.journal or Journal(default_path())
+
+    @cached_property
+    def waits(self) -> Waits:
+        """How long the tools made users wait, in all sessions."""
+        return Waits()
+
+    @cached_property
     def voice_model(self) -> VoiceModel:
         """The model; the embedded one is made here, and loaded when it is first asked."""
         if self.model is not None:
@@ -65,14 +84,22 @@ class Agent:
 
         return embedded_model()
 
-    def session(self, *, clock: Callable[[], float] | None = None, speak: bool | None = None) -> Session:
-        """Start a conversation; see `Session`.
+    def session(
+        self,
+        *,
+        id: str | None = None,
+        user: str = "local",
+        clock: Callable[[], float] | None = None,
+        speak: bool | None = None,
+    ) -> Session:
+        """Start a conversation, or go on with the one that is named ``id``; see `Session`.
 
         Raises:
             UsageError: The model has no such voice, or there is no such time zone.
             ModelMissingError: The embedded model's files are not here.
+            JournalError: The journal cannot be opened.
         """
-        return Session(self, clock=clock, speak=speak)
+        return Session(self, id=id, user=user, clock=clock, speak=speak)
 
     async def ask(self, what: Input, *, sample_rate_hz: int | None = None, speak: bool | None = None) -> TurnResult:
         """Ask once, in a conversation of its own; see `Session.ask`."""
@@ -92,6 +119,8 @@ class Agent:
         raise UsageError("ask_sync was called where an event loop is running.", "Use: await agent.ask(...)")
 
     async def aclose(self) -> None:
-        """Free the model."""
+        """Free the model and close the journal, unless it was given."""
+        if self.journal is None and (journal := self.__dict__.get("call_journal")) is not None:
+            journal.close()
         if (model := self.__dict__.get("voice_model")) is not None:
             await model.aclose()

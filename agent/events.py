@@ -6,7 +6,8 @@ Each event is frozen and carries four numbers that `Session` stamps: ``turn`` (1
 
 A turn reads: `TurnStarted`, `Heard`?, then rounds of `TextDelta`, `AudioDelta`, `Thought` and calls
 (`CallOpened`, `CallArguments`..., `CallReady`, `CallStarted`, `CallProgress`..., `CallFinished`), then exactly one of
-`TurnDone` or `TurnFailed`. `SpeechStarted` and `SpeechEnded` come from live audio, between or inside turns.
+`TurnDone` or `TurnFailed`. `SpeechStarted` and `SpeechEnded` come from live audio, between or inside turns; the events
+of background calls and of approvals that expired come when they happen.
 """
 
 from __future__ import annotations
@@ -159,6 +160,35 @@ class CallFinished(Stamp):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequested(Stamp):
+    """A call waits for a person, who is asked aloud; an app may answer with `Session.approve` or `Session.refuse`.
+
+    Attributes:
+        arguments: What it will be called with, as canonical JSON: what an answer is bound to.
+        question: What the person is asked.
+        expires_s: On the session clock.
+    """
+
+    type: Literal["approval_requested"] = "approval_requested"
+    call_id: str
+    name: str
+    arguments: str
+    question: str
+    expires_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalResolved(Stamp):
+    """A call that waited was approved and runs next, was refused, or expired (a correction, silence)."""
+
+    type: Literal["approval_resolved"] = "approval_resolved"
+    call_id: str
+    name: str
+    decision: Literal["approved", "refused", "expired"]
+    by: Literal["user", "app", "time"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted(Stamp):
     """The user or the app cut the reply off after ``played_ms`` of its audio."""
 
@@ -204,6 +234,8 @@ Event: TypeAlias = (
     | CallStarted
     | CallProgress
     | CallFinished
+    | ApprovalRequested
+    | ApprovalResolved
     | Interrupted
     | TurnDone
     | TurnFailed

@@ -37,11 +37,6 @@ def settled(items: Sequence[Item]) -> list[Item]:
     return [*items[: last + 1], *outputs, *items[last + 1 :]]
 
 
-def with_late_output(items: Sequence[Item], output: ToolOutput) -> list[Item]:
-    """``items`` with the output of one call replaced by the one that arrived after its turn was over."""
-    return [output if isinstance(item, ToolOutput) and item.call_id == output.call_id else item for item in items]
-
-
 def as_heard(items: Sequence[Item], voiced: Sequence[Voiced], played_ms: int | None) -> list[Item]:
     """Cut the replies in ``items`` at what was heard.
 

@@ -65,14 +65,14 @@ class ToolSpec:
         description: What it does and when to use it.
         parameters: A closed JSON Schema of type ``object``.
         examples: Spoken requests with the arguments they should give.
-        filler: A short line to say while the call runs, or None.
+        fillers: Short lines of which one is said while the call runs, in turns.
     """
 
     name: str
     description: str
     parameters: JsonObject
     examples: Sequence[ToolExample] = ()
-    filler: str | None = None
+    fillers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,40 +4,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import tzinfo
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, TypeAlias
+from uuid import uuid4
 
-from sayso.errors import UsageError
+from sayso.approval import Approval, Approvals, By, Decision
+from sayso.conversation import Conversation, in_doubt_items
+from sayso.errors import ToolError, UsageError
 from sayso.events import (
+    ApprovalRequested,
+    ApprovalResolved,
     CallFinished,
     Event,
     Interrupted,
-    SpeechEnded,
-    SpeechStarted,
     TurnDone,
     TurnFailed,
     TurnStarted,
 )
-from sayso.history import as_heard, cut_off, reply_text, settled, total_ms, with_late_output
+from sayso.history import reply_text, total_ms
 from sayso.intake import Frames, Input, listen
-from sayso.items import Audio, Item, ToolOutput, UserInput
+from sayso.items import Audio, Item, ToolOutput
+from sayso.live import Live
 from sayso.models.base import ModelRequest
+from sayso.prompts import load
 from sayso.result import TurnResult, summarise
+from sayso.session_context import check_voice, new_context
 from sayso.speech.lines import Lines
 from sayso.streams import pushed
-from sayso.tools.context import Context, local_timezone
 from sayso.tools.executor import CallOutcome, Executor
-from sayso.turn import Turn
+from sayso.tools.journal import Entry
+from sayso.tools.round import Moment
+from sayso.tools.running import RunningCall
+from sayso.tools.stopping import asks_to_stop
+from sayso.turn import Reaction, Resume, Say, Turn
 
 if TYPE_CHECKING:
     from sayso.agent import Agent
 
-Push = Callable[[Event], None]
+Push: TypeAlias = Callable[[Event], None]
+Work: TypeAlias = Callable[[Turn], Awaitable[None]]
+"""What a turn does: answer an input, run an approved call, tell about late results."""
 
 _log = logging.getLogger(__name__)
 
@@ -50,30 +58,56 @@ class Session:
 
     Args:
         agent: The definition.
+        id: Names the conversation in the journal. One that was used before is gone on with: what an earlier process
+            was doing when it died is in `in_doubt` and in history. None: a new name.
+        user: Whom it serves, for tools that remember something for a person.
         clock: The wall clock that tools are shown: Unix time in seconds. None: the loop's where it has one (that of
             `sayso.testing` does), else the machine's.
         speak: Whether replies are spoken beside being written; None: where the model can.
+
+    Attributes:
+        id: The conversation's name.
+        in_doubt: Calls that an earlier process began in this conversation and was not seen to end.
+
+    Raises:
+        JournalError: The journal cannot be opened.
     """
 
-    def __init__(self, agent: Agent, *, clock: Callable[[], float] | None = None, speak: bool | None = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        id: str | None = None,
+        user: str = "local",
+        clock: Callable[[], float] | None = None,
+        speak: bool | None = None,
+    ) -> None:
         self.agent = agent
+        self.id = id or uuid4().hex
         self._model = agent.voice_model
-        _check_voice(agent.voice, self._model.profile.voices)
-        self._context = Context(timezone=timezone_named(agent.timezone), clock=clock or _wall_clock())
-        self._executor = Executor(agent.tools, late=self._keep_late)
+        self._voice = check_voice(agent.voice, self._model.profile.voices)
+        journal = agent.call_journal if agent.registry else None
+        self._executor = Executor(agent.tools, session=self.id, journal=journal, late=self._keep_late, notify=self.tell)
+        self._context = new_context(agent.timezone, clock, user, self._speak_as, self._executor.running)
         self._speak = self._model.profile.speaks if speak is None else speak
-        self._lines = Lines(self._model, agent.voice)
-        self._history: list[Item] = []
+        self._lines = Lines(self._model, self._voice)
+        self._conversation = Conversation(keeps_audio=self._model.profile.keeps_audio)
+        self._approvals = Approvals(_loop_time, self._tell_resolved)
         self._task: asyncio.Task[Any] | None = None
-        self._interrupted = False
+        self._interrupted = self._withdrawn = False
         self._played_ms: int | None = None
-        self._last: Turn | None = None  # may still be playing
-        self._last_start = 0  # of its items in history
         self._reading: asyncio.Task[None] | None = None  # the model reads what the last turn added
-        self._unheard: Audio | None = None  # speech whose turn was cut off before it was understood
-        self._turns = 0
+        self._news: list[CallOutcome] = []  # results that came late and were not told
+        self._push: Push | None = None
+        self._unsent: list[Event] = []  # what happened while nobody followed
+        self._held: list[Event] | None = None  # of a turn that is not confirmed
+        self._on_news: Callable[[], None] | None = None
+        self._turns = journal.last_turn(self.id) if journal and id else 0
         self._generation = 0
         self._seq = 0
+        self.in_doubt: tuple[Entry, ...] = tuple(journal.take_over(self.id)) if journal and id else ()
+        for entry in self.in_doubt:
+            self._conversation.add(in_doubt_items(entry), turn_runs=False)
 
     async def __aenter__(self) -> Session:
         """Nothing is loaded yet; see `warm`."""
@@ -88,18 +122,33 @@ class Session:
     @property
     def history(self) -> tuple[Item, ...]:
         """The conversation so far: complete turns, and what was heard of interrupted ones."""
-        return tuple(self._history)
+        return tuple(self._conversation.items)
 
     @property
     def state(self) -> dict[str, Any]:
         """What tools keep between calls (`Context.state`)."""
         return self._context.state
 
+    @property
+    def approval(self) -> Approval | None:
+        """The call that waits for a person, or None."""
+        return self._approvals.waiting
+
+    @property
+    def running(self) -> tuple[RunningCall, ...]:
+        """The calls at work, those in the background too."""
+        return self._executor.running.calls()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether results came after their turns and were not told yet; `follow_up` tells them."""
+        return bool(self._news)
+
     async def warm(self) -> None:
         """Load the model, prefill instructions and tools, make the fillers ready. Asking loads and prefills too."""
         await self._model.warm(self._request())
         if self._speak:
-            await self._lines.prepare(tool.filler for tool in self.agent.registry.specs)
+            await self._lines.prepare(line for tool in self.agent.registry.specs for line in tool.fillers)
 
     async def ask(self, what: Input, *, sample_rate_hz: int | None = None) -> TurnResult:
         """Run one turn to its end and return all of it.
@@ -111,11 +160,7 @@ class Session:
         Raises:
             SaysoError: The input cannot be used, or the model failed.
         """
-        events: list[Event] = []
-        async with aclosing(self.stream(what, sample_rate_hz=sample_rate_hz)) as stream:
-            async for event in stream:
-                events.append(event)
-        return summarise(events)
+        return await _whole(self.stream(what, sample_rate_hz=sample_rate_hz))
 
     def stream(self, what: Input, *, sample_rate_hz: int | None = None) -> AsyncGenerator[Event, None]:
         """Run one turn and yield its events as they happen. Closing the generator ends the turn.
@@ -126,11 +171,47 @@ class Session:
             UsageError: A turn is still running.
             SaysoError: As `ask`; `TurnFailed` is the event before it.
         """
+        return pushed(lambda push: self.run_turn(self.answer(what, sample_rate_hz), push))
+
+    async def approve(self, call_id: str) -> TurnResult:
+        """Agree to the call that waits: it runs with the arguments that were read back, and is answered.
+
+        Raises:
+            UsageError: No such call waits (any more), or a turn is running.
+            SaysoError: The model failed.
+        """
+        return await _whole(self.stream_approved(call_id))
+
+    def stream_approved(self, call_id: str) -> AsyncGenerator[Event, None]:
+        """As `approve`, with the events as they happen."""
 
         async def produce(push: Push) -> None:
-            await self._run_turn(what, sample_rate_hz, push)
+            self._check_idle()
+            job = self._approvals.approve(call_id)
+            await self.run_turn(lambda turn: turn.resume(job), push)
 
         return pushed(produce)
+
+    def refuse(self, call_id: str) -> None:
+        """Say no to the call that waits; nothing is said.
+
+        Raises:
+            UsageError: No such call waits (any more).
+        """
+        self._approvals.refuse(call_id)
+
+    def cancel_call(self, call_id: str) -> bool:
+        """Stop a call that runs, in the background or not; whether it ran. A write may have taken effect by then."""
+        return self._executor.running.cancel(call_id)
+
+    async def follow_up(self) -> TurnResult | None:
+        """Tell the user about results that came after their turns (`has_news`); None where there are none.
+
+        Raises:
+            UsageError: A turn is still running.
+            SaysoError: The model failed.
+        """
+        return await _whole(pushed(lambda push: self.run_turn(self.tell_news, push))) if self._news else None
 
     def converse(
         self,
@@ -142,7 +223,9 @@ class Session:
     ) -> AsyncGenerator[Event, None]:
         """Talk: find turns in live audio and answer each, until the frames end.
 
-        A turn that fails is reported by `TurnFailed` and the conversation goes on.
+        A turn begins in a pause of the speech, before it is certain that the user has finished: nothing is heard or
+        changed until it is, and where the user goes on it never happened. A turn that fails is reported by
+        `TurnFailed` and the conversation goes on. Results that come late are told once nobody speaks.
 
         Args:
             frames: Mono float32 pieces of any length.
@@ -150,38 +233,10 @@ class Session:
             played_ms: How much of the running turn's audio the user has heard; None where that is not known.
             barge_in: Whether speech interrupts a reply. Without it, what is said during a turn is not heard.
         """
-        from sayso.speech.endpointing import Endpointer, SpeechBegan, SpeechEvent, Utterance
-
-        async def produce(push: Push) -> None:
-            endpointer = Endpointer(sample_rate_hz)
-            deaf_ms = 0  # of the stream, before the endpointer was last reset
-
-            async def take(found: SpeechEvent) -> None:
-                if isinstance(found, SpeechBegan):
-                    await self._yield_floor(played_ms(), push)
-                    self._emit(push, SpeechStarted(at_ms=deaf_ms + found.at_ms))
-                elif isinstance(found, Utterance):
-                    self._emit(push, SpeechEnded(at_ms=deaf_ms + found.end_ms))
-                    await self._yield_floor(played_ms(), push)
-                    turns.create_task(self._try_turn(self._with_unheard(found.audio), push))
-                    await asyncio.sleep(0)  # let it begin, so that it counts as running
-
-            async with asyncio.TaskGroup() as turns:
-                async for frame in frames:
-                    found = endpointer.feed(frame)
-                    if self._task is not None and not barge_in:
-                        deaf_ms += endpointer.position_ms
-                        endpointer.reset()
-                        continue
-                    for event in found:
-                        await take(event)
-                for event in endpointer.flush():
-                    await take(event)
-
-        return pushed(produce)
+        return pushed(lambda push: Live(self, push, played_ms, barge_in=barge_in).run(frames, sample_rate_hz))
 
     async def interrupt(self, played_ms: int | None = None) -> bool:
-        """Cut the reply off, and history at what was heard.
+        """Cut the reply off, and history at what was heard. A question for approval that it held expires.
 
         A turn that still runs is ended. A turn that has ended may still be playing: its reply is cut too.
 
@@ -193,83 +248,145 @@ class Session:
         """
         task = self._task
         if task is None or task is asyncio.current_task():
-            return self._cut_last(played_ms)
+            if not self._conversation.cut_last(played_ms):
+                return False
+            self._generation += 1
+            self._approvals.expire("user")
+            return True
         if not self._interrupted:  # a second one waits for the first: it must not break its clean-up
             self._interrupted, self._played_ms = True, played_ms
             task.cancel()
         await asyncio.wait([task])
         return True
 
-    def _cut_last(self, played_ms: int | None) -> bool:
-        if self._last is None or played_ms is None or played_ms >= total_ms(self._last.voiced):
-            return False
-        self._generation += 1
-        start = self._last_start
-        self._history[start:] = as_heard(self._history[start:], self._last.voiced, played_ms)
-        self._last = None
-        return True
+    @property
+    def may_anticipate(self) -> bool:
+        """Whether a turn may begin before it is certain that the user has finished.
 
-    async def _yield_floor(self, played_ms: int | None, push: Push) -> None:
-        """Stop talking because the user does. A running turn tells that itself."""
-        running = self._task is not None
-        if await self.interrupt(played_ms) and not running:
-            self._emit(push, Interrupted(played_ms=played_ms or 0))
+        Not where the words themselves decide something: half an answer ("yes") must not count.
+        """
+        return not (self.is_busy or self.approval or self._news or any(call.background for call in self.running))
 
-    def _with_unheard(self, audio: Audio) -> Audio:
-        """``audio`` behind what was said before a pause, where that turn was cut off before it was understood."""
-        unheard, self._unheard = self._unheard, None
-        if unheard is None or unheard.sample_rate_hz != audio.sample_rate_hz:
-            return audio
-        from sayso.speech.audio import concatenate
+    def confirm(self, confirmed: asyncio.Event) -> None:
+        """The user has finished: the turn that began before counts, and what it did so far is told."""
+        held, self._held = self._held, None
+        self._conversation.forget_unheard()
+        for event in held or ():
+            self._deliver(event)
+        confirmed.set()
 
-        return concatenate([unheard, audio])
-
-    async def _try_turn(self, what: Input, push: Push) -> None:
+    async def withdraw(self) -> None:
+        """End the running turn as if it had never been: the user went on."""
+        self._withdrawn = True
         try:
-            await self._run_turn(what, None, push)
-        except AssertionError:
-            raise  # a test's
-        except Exception:
-            _log.debug("a turn failed", exc_info=True)  # `TurnFailed` told
+            await self.interrupt()
+        finally:
+            self._withdrawn = False
 
-    async def _run_turn(self, what: Input, sample_rate_hz: int | None, push: Push) -> None:
-        if self._task is not None:
-            raise UsageError("A turn is still running in this session.", "Await it, or call interrupt() first.")
+    def with_unheard(self, audio: Audio) -> Audio:
+        """``audio`` behind what was said before a pause, where that turn was cut off before it was understood."""
+        return self._conversation.with_unheard(audio)
+
+    @contextmanager
+    def followed_by(self, push: Push, on_news: Callable[[], None]) -> Generator[None]:
+        """Inside, ``push`` takes what happens between turns, and ``on_news`` is called when a result comes late."""
+        self._push, self._on_news = push, on_news
+        self._flush()
+        try:
+            yield
+        finally:
+            self._push = self._on_news = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn runs."""
+        return self._task is not None
+
+    async def run_turn(self, work: Work, push: Push, confirmed: asyncio.Event | None = None) -> None:
+        """Run one turn to its end, and tell about it.
+
+        Args:
+            work: What it does.
+            push: Takes the events.
+            confirmed: Set once it is certain that the user has finished; None: it is.
+
+        Raises:
+            UsageError: A turn is still running.
+            SaysoError: It failed; `TurnFailed` was the last event.
+        """
+        self._check_idle()
         self._task = task = asyncio.current_task()
         assert task is not None
-        self._interrupted, self._played_ms, self._unheard = False, None, None
+        self._interrupted, self._played_ms = False, None
         self._turns += 1
-        turn = self._new_turn(push)
+        outer, self._push = self._push, push
+        self._flush()
+        if confirmed is None:
+            self._conversation.forget_unheard()
+        else:
+            self._held = []
+        turn = self._new_turn(confirmed)
         failure: BaseException | None = None
         try:
-            self._emit(push, TurnStarted())
+            self._emit_event(TurnStarted())
             await self._stop_reading()
-            async with self._getting_ready(what):
-                user = await listen(what, sample_rate_hz, hears=self._model.profile.hears)
-                if user is not None:
-                    await turn.run(user)
+            await work(turn)
+            if confirmed is not None:
+                await confirmed.wait()
         except BaseException as error:
             failure = error
-        items = self._remember(turn, whole=failure is None)
+        try:
+            self._end_turn(turn, failure, task)
+        finally:
+            self._push = outer
+
+    def _end_turn(self, turn: Turn, failure: BaseException | None, task: asyncio.Task[Any]) -> None:
+        if self._interrupted and self._withdrawn:
+            self._task = self._held = None
+            self._conversation.catch_up()
+            task.uncancel()
+            return
+        items = self._conversation.remember(turn.items, turn.voiced, whole=failure is None, played_ms=self._played_ms)
         self._task = None
         self._reading = asyncio.create_task(self._read_ahead())
         if self._interrupted:  # whatever broke in a turn that was cut off belongs to the cut
             task.uncancel()
-            self._end_interrupted(turn, items, push)
+            self._end_interrupted(turn, items)
         elif failure is None:
+            self._ask_for_approval(turn)
             reason = "completed" if turn.understood else "no_speech"
-            self._emit(push, TurnDone(reason=reason, text=reply_text(items), stages=dict(turn.stages)))
+            self._emit_event(TurnDone(reason=reason, text=reply_text(items), stages=dict(turn.stages)))
         else:
             if isinstance(failure, Exception):
-                self._emit(push, TurnFailed(message=str(failure) or type(failure).__name__))
+                self._emit_event(TurnFailed(message=str(failure) or type(failure).__name__))
             raise failure
 
-    def _new_turn(self, push: Push) -> Turn:
+    def answer(self, what: Input, sample_rate_hz: int | None = None) -> Work:
+        """What a turn does that answers ``what``."""
+
+        async def work(turn: Turn) -> None:
+            async with self._getting_ready(what):
+                user = await listen(what, sample_rate_hz, hears=self._model.profile.hears)
+                if user is not None:
+                    await turn.run(user)
+
+        return work
+
+    async def tell_news(self, turn: Turn) -> None:
+        """What a turn does that tells about results that came late."""
+        news, self._news = self._news, []
+        await turn.follow(news)
+
+    def _check_idle(self) -> None:
+        if self._task is not None:
+            raise UsageError("A turn is still running in this session.", "Await it, or call interrupt() first.")
+
+    def _new_turn(self, confirmed: asyncio.Event | None) -> Turn:
         number = self._turns
 
         def emit(event: Event) -> None:
             if self._task is not None and self._turns == number:  # after its end a turn has nothing to say
-                self._emit(push, event)
+                self._emit_event(event)
 
         return Turn(
             model=self._model,
@@ -277,37 +394,63 @@ class Session:
             context=self._context,
             request=self._request(),
             emit=emit,
+            voice=lambda: self._voice,
             filler=lambda name: self._lines.filler(self._executor.spec(name)),
+            waits=self.agent.waits,
+            interpret=self._interpret,
+            moment=Moment(number, self._generation, confirmed),
             policy=self.agent.policy,
-            number=number,
         )
 
-    def _remember(self, turn: Turn, *, whole: bool) -> list[Item]:
-        """Put what a turn added into history: what was heard of it, and words in place of sound."""
-        items = turn.items
-        if not whole:
-            items = cut_off(as_heard(items, turn.voiced, self._played_ms))
-        if items and isinstance(user := items[0], UserInput) and not user.text and len(items) == 1:
-            self._unheard = user.audio
-            items = []
-        elif items and isinstance(user := items[0], UserInput) and not self._model.profile.keeps_audio:
-            items = [replace(user, audio=None), *items[1:]]
-        items = settled(items)
-        self._last, self._last_start = (turn if whole else None), len(self._history)
-        self._history += items
-        return items
+    def _interpret(self, words: str, language: str | None) -> Reaction | None:
+        """What the user's words decide without the model: an answer to a question for approval, "stop that"."""
+        verdict, job = self._approvals.hear(words, language)
+        if job is not None:
+            return Resume(job)
+        if verdict == "no":
+            return Say(load("lines/refused", language or "en").template)
+        background = [call for call in self.running if call.background]
+        if background and asks_to_stop(words, language):
+            for call in background:
+                self.cancel_call(call.call_id)
+            return Say(load("lines/stopped", language or "en").template)
+        self._news.clear()  # they are in history, where the model sees them now
+        return None
 
-    def _end_interrupted(self, turn: Turn, items: list[Item], push: Push) -> None:
+    def _ask_for_approval(self, turn: Turn) -> None:
+        if turn.asked is None:
+            return
+        job, question = turn.asked
+        spoken_s = total_ms(turn.voiced) / 1000
+        approval = Approval(job, question, _loop_time() + spoken_s + self.agent.policy.approval_s)
+        self._approvals.ask(approval)
+        self._emit_event(
+            ApprovalRequested(
+                call_id=approval.call_id,
+                name=approval.name,
+                arguments=approval.arguments,
+                question=question,
+                expires_s=approval.expires_s,
+            )
+        )
+
+    def _tell_resolved(self, approval: Approval, decision: Decision, by: By, output: ToolOutput | None) -> None:
+        if output is not None:
+            self._conversation.add([output], turn_runs=self._task is not None)
+        self.tell(ApprovalResolved(call_id=approval.call_id, name=approval.name, decision=decision, by=by))
+
+    def _end_interrupted(self, turn: Turn, items: list[Item]) -> None:
         for item in items:
             if isinstance(item, ToolOutput) and item.status == "running":
-                ended = CallFinished(
-                    call_id=item.call_id, name=item.name, status="running", output=item.output, seconds=0.0
+                self._emit_event(
+                    CallFinished(
+                        call_id=item.call_id, name=item.name, status="running", output=item.output, seconds=0.0
+                    )
                 )
-                self._emit(push, ended)
         self._generation += 1
         played_ms = total_ms(turn.voiced) if self._played_ms is None else self._played_ms
-        self._emit(push, Interrupted(played_ms=played_ms))
-        self._emit(push, TurnDone(reason="interrupted", text=reply_text(items), stages=dict(turn.stages)))
+        self._emit_event(Interrupted(played_ms=played_ms))
+        self._emit_event(TurnDone(reason="interrupted", text=reply_text(items), stages=dict(turn.stages)))
 
     @asynccontextmanager
     async def _getting_ready(self, what: Input) -> AsyncGenerator[None, None]:
@@ -340,49 +483,68 @@ class Session:
     def _request(self) -> ModelRequest:
         """The part of every round that is constant in a turn."""
         return ModelRequest(
-            items=tuple(self._history),
+            items=tuple(self._conversation.items),
             instructions=self.agent.instructions,
             tools=self.agent.registry.specs,
-            voice=self.agent.voice,
+            voice=self._voice,
             speak=self._speak,
             seed=self.agent.seed,
         )
 
-    def _emit(self, push: Push, event: Event) -> None:
-        """Stamp an event and hand it on."""
-        self._seq += 1
-        now_s = asyncio.get_running_loop().time()
-        push(replace(event, turn=self._turns, generation=self._generation, seq=self._seq, time_s=now_s))
+    def _speak_as(self, voice: str | None) -> None:
+        """Speak in another voice from the next sentence on; None: the agent's own."""
+        try:
+            chosen = check_voice(voice or self.agent.voice, self._model.profile.voices)
+        except UsageError as error:
+            raise ToolError(str(error)) from None
+        if chosen != self._voice:
+            self._voice, self._lines = chosen, Lines(self._model, chosen)
 
     def _keep_late(self, outcome: CallOutcome) -> None:
-        """Store the outcome of a call that went on after its turn was cut off; the model sees it in the next turn."""
-        output = ToolOutput(outcome.call_id, outcome.name, outcome.output, outcome.status)
-        self._history = with_late_output(self._history, output)
+        """Keep the outcome of a call that ended after its round: in history, and to be told."""
+        self._conversation.add([outcome.item], turn_runs=self._task is not None)
+        if outcome.status != "cancelled" and not outcome.silent:
+            self._news.append(outcome)
+            if self._on_news is not None:
+                self._on_news()
+
+    def tell(self, event: Event) -> None:
+        """Stamp an event that belongs to no turn, and hand it on."""
+        self._deliver(self._stamped(event))
+
+    def _emit_event(self, event: Event) -> None:
+        """Stamp an event of the running turn and hand it on, once the turn counts."""
+        if self._held is None:
+            self.tell(event)
+        else:
+            self._held.append(self._stamped(event))
+
+    def _stamped(self, event: Event) -> Event:
+        return replace(event, turn=self._turns, generation=self._generation, time_s=_loop_time())
+
+    def _deliver(self, event: Event) -> None:
+        """Number an event and hand it on; where nobody follows, the next one who does gets it."""
+        self._seq += 1
+        numbered = replace(event, seq=self._seq)
+        if self._push is None:
+            self._unsent.append(numbered)
+        else:
+            self._push(numbered)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        for event in unsent:
+            if self._push is not None:
+                self._push(event)
 
 
-def timezone_named(name: str | None) -> tzinfo:
-    """The zone with an IANA name; the machine's for None.
-
-    Raises:
-        UsageError: There is no such zone.
-    """
-    if name is None:
-        return local_timezone()
-    try:
-        return ZoneInfo(name)
-    except (ValueError, LookupError, OSError):
-        raise UsageError(f"There is no time zone {name!r}.", "Use an IANA name such as Europe/Lisbon.") from None
+async def _whole(stream: AsyncGenerator[Event, None]) -> TurnResult:
+    events: list[Event] = []
+    async with aclosing(stream):
+        async for event in stream:
+            events.append(event)
+    return summarise(events)
 
 
-def _wall_clock() -> Callable[[], float]:
-    try:
-        return getattr(asyncio.get_running_loop(), "wall_time", time.time)
-    except RuntimeError:
-        return time.time
-
-
-def _check_voice(voice: str | None, known: tuple[str, ...]) -> None:
-    """Refuse a voice that the model has not; ``a:0.6+b:0.4`` mixes two."""
-    for name in (part.partition(":")[0].strip() for part in (voice or "").split("+")):
-        if name and known and name not in known:
-            raise UsageError(f"There is no voice {name!r}.", "List them with: sayso voices")
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

@@ -136,7 +136,7 @@ class ScriptedModel:
             hears=hears,
             speaks=speaks,
             says_lines=speaks,
-            constrains_calls=False,
+            forces_calls=True,
             sample_rate_hz=RATE_HZ if speaks else 0,
             voices=("tone",) if speaks else (),
         )

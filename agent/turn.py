@@ -4,8 +4,11 @@ A turn is a loop over rounds. In each the model streams; a call starts the momen
 model may still be writing the next one; when the stream has ended the results are awaited, in call order, and the model
 is asked again, until it answers without calling or the rounds are used up.
 
-    THINKING --call--> CALLING --results--> THINKING | SAYING
-    THINKING --end of stream, no call--> done;   SAYING --the tools' own words are spoken--> done
+    THINKING --call--> CALLING --results--> THINKING | SAYING | done
+    THINKING --end of stream, no call--> done, or THINKING once more where a call was promised and not made
+    SAYING --a fixed line is spoken: a tool's own words, a question that a person has to answer--> done
+
+There is one reply a turn: words that came with a write that worked are the reply, and none is made after it.
 
 What the turn adds to history is in `Turn.items` at every moment, so a turn that is cut off anywhere leaves all that
 happened.
@@ -14,23 +17,21 @@ happened.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from typing import TypeAlias
 
+from sayso.bridge import Bridge, Waits
 from sayso.events import (
-    AudioDelta,
     CallArguments,
     CallOpened,
     CallReady,
     Event,
     Heard,
-    TextDelta,
     Thought,
 )
-from sayso.history import Voiced, letters
-from sayso.items import AssistantReply, Audio, Item, ToolCall, UserInput
+from sayso.items import Audio, Item, ToolCall, UserInput
 from sayso.models.base import (
     CallClose,
     CallDelta,
@@ -44,39 +45,38 @@ from sayso.models.base import (
     Transcript,
     VoiceModel,
 )
+from sayso.reply import Reply
 from sayso.speech.lines import Filler
 from sayso.tools.context import Context
 from sayso.tools.executor import Executor
+from sayso.tools.job import Job
 from sayso.tools.outcome import CallOutcome
-from sayso.tools.round import Round
+from sayso.tools.promises import announces_action
+from sayso.tools.round import NOW, Moment, Round
+from sayso.turn_policy import USUAL, Stage, TurnPolicy
+
+__all__ = ["Reaction", "Resume", "Say", "Stage", "Turn", "TurnPolicy", "spoken_line"]
 
 ROUNDS_USED_UP = "No more calls are possible in this turn. Answer with what you know."
 
 
-class Stage(StrEnum):
-    """The moments of a turn that are timed, in seconds from its start."""
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """What was heard decides: the call that waited is run."""
 
-    heard = "heard"
-    first_text = "first_text"
-    call_opened = "call_opened"
-    call_ready = "call_ready"
-    tools_done = "tools_done"
-    first_sound = "first_sound"
-    first_audio = "first_audio"
-    done = "done"
+    job: Job
 
 
 @dataclass(frozen=True, slots=True)
-class TurnPolicy:
-    """How a turn is run.
+class Say:
+    """What was heard decides: a fixed line is the answer."""
 
-    Attributes:
-        max_rounds: How often the model may call tools before it has to answer.
-        filler_after_s: Silence, from the turn's start, after which a call is bridged by its filler.
-    """
+    line: str
 
-    max_rounds: int = 4
-    filler_after_s: float = 0.5
+
+Reaction: TypeAlias = Resume | Say
+Interpret: TypeAlias = Callable[[str, str | None], Reaction | None]
+"""From the words heard and their language to what they decide without the model, or None."""
 
 
 class Turn:
@@ -88,14 +88,18 @@ class Turn:
         context: The session's side of every tool's `Context`.
         request: The session's constant part of every round; its items are the history before this turn.
         emit: Takes every event, unstamped.
+        voice: The voice to speak in, asked before each sentence or round.
         filler: Gives the filler of a tool that is ready to be played, or None.
+        waits: How long the agent's tools made users wait.
+        interpret: What the user's words decide without the model.
+        moment: The turn's number, generation and confirmation; call ids are made from the number.
         policy: See `TurnPolicy`.
-        number: The turn's number in its conversation; call ids are made from it.
 
     Attributes:
         items: What the turn has added to the conversation so far.
         voiced: The audio so far, fillers included.
         stages: When each `Stage` was first reached, in seconds from the start.
+        asked: The call that waits for the user's answer, with its question.
     """
 
     def __init__(
@@ -106,29 +110,36 @@ class Turn:
         context: Context,
         request: ModelRequest,
         emit: Callable[[Event], None],
+        voice: Callable[[], str | None] = lambda: None,
         filler: Callable[[str], Filler | None] = lambda _: None,
-        policy: TurnPolicy = TurnPolicy(),
-        number: int = 1,
+        waits: Waits | None = None,
+        interpret: Interpret = lambda words, language: None,
+        moment: Moment = NOW,
+        policy: TurnPolicy = USUAL,
     ) -> None:
         self._model = model
         self._executor = executor
         self._context = context
         self._request = request
         self._emit_event = emit
+        self._voice = voice
         self._find_filler = filler
+        self._interpret = interpret
+        self._moment = moment
         self._policy = policy
-        self._number = number
         self._now = asyncio.get_running_loop().time
         self._started_s = self._now()
-        self._words = ""  # of the reply, since the last item
+        self._bridge = Bridge(waits or Waits(), self._play_filler, self._now)
+        self._reaction: Reaction | None = None
+        self._forced = False  # a promised call was asked for once
         self._calls: list[ToolCall] = []  # of this round; arguments are filled in when the call closes
         self._open: set[int] = set()  # which of them are still being written
-        self._written = self._spoken = 0  # letters of the reply
         self._call_count = 0
-        self._filler: asyncio.Task[None] | None = None
         self.items: list[Item] = []
-        self.voiced: list[Voiced] = []
+        self._reply = Reply(self.items, emit)
+        self.voiced = self._reply.voiced
         self.stages: dict[str, float] = {}
+        self.asked: tuple[Job, str] | None = None
 
     async def run(self, user: UserInput) -> None:
         """Answer ``user``.
@@ -139,47 +150,142 @@ class Turn:
         self.items.append(user)
         if user.text:
             self._heard(user.text, user.language)
-        try:
-            for round_number in range(self._policy.max_rounds + 1):
-                outcomes = await self._round(allow_calls=round_number < self._policy.max_rounds)
-                if not outcomes:
-                    break
-                if self._can_say_lines and (line := spoken_line(outcomes)):
+        outcomes: Sequence[CallOutcome] = ()
+        async with self._ending():
+            if self._reaction is None:
+                outcomes = await self._round(calls=self._policy.max_rounds > 0)
+            match self._reaction:
+                case None:
+                    await self._go_on(outcomes)
+                case Say(line):
                     await self._say(line)
-                    break
+                case Resume(job):
+                    await self._go_on(await self._run_approved(job))
+
+    async def follow(self, outcomes: Sequence[CallOutcome]) -> None:
+        """Tell about results that came after their turns; they end the request's items already."""
+        async with self._ending():
+            if (line := spoken_line(outcomes)) and self._can_say_lines:
+                await self._say(line)
+            else:
+                await self._round(calls=False)
+
+    async def resume(self, job: Job) -> None:
+        """Run a call that an app agreed to, and answer."""
+        async with self._ending():
+            await self._go_on(await self._run_approved(job))
+
+    @property
+    def understood(self) -> bool:
+        """Whether there were words to answer, or the model answered without telling them."""
+        return any(not isinstance(item, UserInput) or item.text for item in self.items)
+
+    @asynccontextmanager
+    async def _ending(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
         finally:
-            self._end_words()
-            await self._end_filler()
+            self._reply.end_words()
+            await self._bridge.aclose()
         self._reach(Stage.done)
+
+    async def _go_on(self, outcomes: Sequence[CallOutcome]) -> None:
+        """Ask the model again until the turn has its reply."""
+        for left in range(self._policy.max_rounds - 1, -1, -1):
+            if await self._is_answered(outcomes):
+                return
+            outcomes = await self._round(calls=left > 0)
+
+    async def _is_answered(self, outcomes: Sequence[CallOutcome]) -> bool:
+        """Whether the reply is complete after a round with these outcomes; what a fixed line can say is said here."""
+        if not outcomes:
+            return not self._has_promised()
+        if self.asked is not None and self._can_say_lines:
+            await self._say(self.asked[1])
+            return True
+        if all(outcome.silent and outcome.status == "ok" for outcome in outcomes) or self._bundled(outcomes):
+            return True
+        if self._can_say_lines and (line := spoken_line(outcomes)):
+            await self._say(line)
+            return True
+        return False
+
+    def _has_promised(self) -> bool:
+        """Whether the model said that it would do something and did not: then it is made to call, once."""
+        if self._forced or self._call_count or not self._model.profile.forces_calls or not self._request.tools:
+            return False
+        self._forced = announces_action(self._reply.text, self._language)
+        return self._forced
+
+    def _bundled(self, outcomes: Sequence[CallOutcome]) -> bool:
+        """Whether the words that came with the calls are the reply: writes that worked, and no announcement."""
+        words = self._reply.text
+        return (
+            bool(words)
+            and all(outcome.status == "ok" and self._executor.changes_something(outcome.name) for outcome in outcomes)
+            and not announces_action(words, self._language)
+            and not words.rstrip().endswith(("?", "？"))
+        )
 
     @property
     def _can_say_lines(self) -> bool:
         return self._model.profile.says_lines or not self._request.speak
 
     @property
-    def understood(self) -> bool:
-        """Whether there were words to answer, or the model answered without telling them."""
-        return len(self.items) > 1 or any(isinstance(item, UserInput) and item.text for item in self.items)
+    def _language(self) -> str | None:
+        user = next((item for item in self.items if isinstance(item, UserInput)), None)
+        return None if user is None else user.language
 
-    async def _round(self, *, allow_calls: bool) -> Sequence[CallOutcome]:
+    async def _run_approved(self, job: Job) -> Sequence[CallOutcome]:
+        """Run a call that a person agreed to, exactly as they were asked."""
+        job = job.as_call(self._new_call_id())
+        tools = self._new_round()
+        try:
+            async with tools:
+                self._make_call(job.call)
+                self._bridge_wait(job.call.name)
+                tools.resume(job)
+                return await tools.outcomes()
+        finally:
+            self._take_outcomes(tools)
+
+    async def _round(self, *, calls: bool) -> Sequence[CallOutcome]:
         """Let the model stream once and run what it calls."""
-        request = replace(self._request, items=(*self._request.items, *self.items), allow_calls=allow_calls)
+        request = replace(
+            self._request,
+            items=(*self._request.items, *self.items),
+            voice=self._voice(),
+            allow_calls=calls,
+            force_call=self._forced and not self._call_count,
+        )
         self._calls.clear()
         self._open.clear()
-        tools = self._executor.round(self._context, self._emit_event)
+        tools = self._new_round()
         try:
             async with tools, aclosing(self._model.respond(request)) as stream:
                 async for event in stream:
-                    self._take(event, tools, allow_calls=allow_calls)
-                self._end_words()
+                    self._take(event, tools, allow_calls=calls)
+                    if self._reaction is not None:
+                        return ()
+                self._reply.end_words()
                 for index in sorted(self._open):  # the stream broke off inside them
                     self._close(CallClose(index, None, ""), tools, allow_calls=True)
                 outcomes = await tools.outcomes()
         finally:
-            self.items += [outcome.item for outcome in tools.finished]
+            self._take_outcomes(tools)
         if outcomes:
             self._reach(Stage.tools_done)
         return outcomes
+
+    def _new_round(self) -> Round:
+        return self._executor.round(self._context, self._emit_event, self._moment)
+
+    def _take_outcomes(self, tools: Round) -> None:
+        self.items += [outcome.item for outcome in tools.finished]
+        if any(outcome.untrusted for outcome in tools.finished):
+            self._moment = replace(self._moment, after_untrusted=self._policy.after_untrusted)
+        if tools.waiting:
+            self.asked = tools.waiting[0]
 
     def _take(self, event: ModelEvent, tools: Round, *, allow_calls: bool) -> None:
         match event:
@@ -187,7 +293,7 @@ class Turn:
                 self._transcribe(text, language)
             case Text(text) if not self._open:
                 self._write(text)
-            case Speech(audio, text) if not self._open or self._is_of_words_before(text):
+            case Speech(audio, text) if not self._open or self._reply.owes(text):
                 self._play(audio, text)
             case Thinking(text):
                 self._emit_event(Thought(text=text))
@@ -202,30 +308,26 @@ class Turn:
 
     def _write(self, text: str) -> None:
         self._reach(Stage.first_text)
-        self._words += text
-        self._written += letters(text)
-        self._emit_event(TextDelta(text=text))
-
-    def _is_of_words_before(self, text: str) -> bool:
-        """Whether speech that comes while a call is open speaks words that were written before it."""
-        return 0 < letters(text) <= self._written - self._spoken
+        self._reply.write(text)
 
     def _open_call(self, index: int, name: str) -> None:
         self._open.add(index)
-        self._end_words()
-        self._call_count += 1
-        call = ToolCall(f"call_{self._number}_{self._call_count}", name, {})
+        self._reply.end_words()
+        call = ToolCall(self._new_call_id(), name, {})
         self._calls.append(call)
         self._reach(Stage.call_opened)
         self._emit_event(CallOpened(call_id=call.call_id, name=name))
-        self._start_filler(name)
+        self._bridge_wait(name)
+
+    def _new_call_id(self) -> str:
+        self._call_count += 1
+        return f"call_{self._moment.turn}_{self._call_count}"
 
     def _close(self, event: CallClose, tools: Round, *, allow_calls: bool) -> None:
         self._open.discard(event.index)
         self._reach(Stage.call_ready)
         call = replace(self._calls[event.index], arguments=event.arguments or {})
-        self.items.append(call)
-        self._emit_event(CallReady(call_id=call.call_id, name=call.name, arguments=call.arguments))
+        self._make_call(call)
         if not allow_calls:
             tools.refuse(call, ROUNDS_USED_UP)
         elif event.arguments is None:
@@ -233,11 +335,15 @@ class Turn:
         else:
             tools.start(call)
 
+    def _make_call(self, call: ToolCall) -> None:
+        self.items.append(call)
+        self._emit_event(CallReady(call_id=call.call_id, name=call.name, arguments=call.arguments))
+
     async def _say(self, line: str) -> None:
         """Speak what the tools themselves said about their results."""
         self._write(line)
         if self._request.speak:
-            async with aclosing(self._model.say(line, self._request.voice)) as pieces:
+            async with aclosing(self._model.say(line, self._voice())) as pieces:
                 async for piece in pieces:
                     self._play(piece.audio, piece.text)
 
@@ -250,43 +356,26 @@ class Turn:
     def _heard(self, text: str, language: str | None) -> None:
         self._reach(Stage.heard)
         self._emit_event(Heard(text=text, language=language))
+        self._reaction = self._interpret(text, language)
 
     def _play(self, audio: Audio, text: str) -> None:
-        self._stop_filler()
+        self._bridge.answer()
         self._reach(Stage.first_sound)
         self._reach(Stage.first_audio)
-        self._spoken += letters(text)
-        self.voiced.append(Voiced(text, round(audio.seconds * 1000)))
-        self._emit_event(AudioDelta(audio=audio, text=text))
-
-    def _end_words(self) -> None:
-        """Turn the words since the last item into an item."""
-        if self._words.strip():
-            self.items.append(AssistantReply(self._words))
-        self._words = ""
+        self._reply.play(audio, text)
 
     def _reach(self, stage: Stage) -> None:
         self.stages.setdefault(stage.value, self._now() - self._started_s)
 
-    def _start_filler(self, name: str) -> None:
+    def _bridge_wait(self, name: str) -> None:
         """Bridge the wait for the turn's first call, unless something was audible before."""
-        if self._filler is None and self._request.speak and not self.voiced and (filler := self._find_filler(name)):
-            self._filler = asyncio.create_task(self._fill(filler))
+        if self._request.speak and not self.voiced:
+            at_s = self._started_s + self._policy.filler_after_s
+            self._bridge.wait_for(name, lambda: self._find_filler(name), at_s=at_s)
 
-    async def _fill(self, filler: Filler) -> None:
-        await asyncio.sleep(self._started_s + self._policy.filler_after_s - self._now())
+    def _play_filler(self, audio: Audio, text: str) -> None:
         self._reach(Stage.first_sound)
-        self.voiced.append(Voiced(filler.text, round(filler.audio.seconds * 1000), filler=True))
-        self._emit_event(AudioDelta(audio=filler.audio, text=filler.text, filler=True))
-
-    def _stop_filler(self) -> None:
-        if self._filler is not None:
-            self._filler.cancel()
-
-    async def _end_filler(self) -> None:
-        if self._filler is not None:
-            self._filler.cancel()
-            await asyncio.wait([self._filler])
+        self._reply.fill(audio, text)
 
 
 def spoken_line(outcomes: Sequence[CallOutcome]) -> str | None:

@@ -28,6 +28,12 @@ settings.register_profile("sayso", derandomize=True, deadline=None)
 settings.load_profile("sayso")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What sessions and tools keep goes to a folder that is thrown away."""
+    os.environ["SAYSO_DATA"] = str(tmp_path_factory.mktemp("data"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of evaluation data and human speech, which is not committed; skips where it is not here."""

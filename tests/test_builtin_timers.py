@@ -152,4 +152,4 @@ def test_there_is_an_end_to_timers() -> None:
 def test_the_built_in_tools_are_short_and_have_examples() -> None:
     assert [made.name for made in BUILTIN_TOOLS] == ["get_date_time", "calculate", "set_timer", "list_timers"]
     for made in BUILTIN_TOOLS:
-        assert len(made.spec.description) < 120 and made.spec.filler and 1 <= len(made.spec.examples) <= 2
+        assert len(made.spec.description) < 120 and made.spec.fillers and 1 <= len(made.spec.examples) <= 2

@@ -39,7 +39,9 @@ def asked(model: ScriptedModel, *, warm: bool = True) -> TurnResult:
 
 def sounds(result: TurnResult) -> list[tuple[str, float]]:
     start = result.events[0].time_s
-    return [(e.text, round(e.time_s - start, 2)) for e in result.events if isinstance(e, AudioDelta) and e.filler]
+    return [
+        (e.text, round(e.time_s - start, 2)) for e in result.events if isinstance(e, AudioDelta) and e.text and e.filler
+    ]
 
 
 def test_a_slow_call_is_bridged_after_half_a_second() -> None:

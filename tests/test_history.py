@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sayso.history import Voiced, as_heard, cut_off, letters, reply_text, settled, with_late_output
+from sayso.history import Voiced, as_heard, cut_off, letters, reply_text, settled
 from sayso.items import AssistantReply, Item, ToolCall, ToolOutput, UserInput, unanswered_calls
 
 WORDS = st.text(alphabet="abcdé 你好.", min_size=1, max_size=12).filter(lambda text: any(map(str.isalnum, text)))
@@ -70,17 +70,6 @@ def test_a_filler_takes_time_and_says_nothing() -> None:
 def test_a_reply_that_was_only_read_is_kept_whole() -> None:
     items: list[Item] = [UserInput("hi"), AssistantReply("It is nine.")]
     assert as_heard(items, [], 0) == items
-
-
-def test_a_late_output_takes_its_place() -> None:
-    items: list[Item] = [
-        ToolCall("a", "t", {}),
-        ToolCall("b", "t", {}),
-        *settled([ToolCall("a", "t", {}), ToolCall("b", "t", {})])[2:],
-    ]
-    late = ToolOutput("b", "t", "booked")
-    assert with_late_output(items, late)[-1] == late
-    assert not unanswered_calls(with_late_output(items, late))
 
 
 def test_where_the_words_of_the_sound_are_not_known_time_decides() -> None:

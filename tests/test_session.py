@@ -283,7 +283,7 @@ def test_an_interrupted_write_runs_on_and_its_result_is_kept() -> None:
         return f"booked {seat}"
 
     model = ScriptedModel(
-        (None, call("book", seat=7)), (lambda r: "booked 7" in r.items[2].output, say("It is booked."))
+        (None, call("book", seat=7)), (lambda r: "booked 7" in r.items[3].output, say("It is booked."))
     )
 
     async def main() -> None:
@@ -457,7 +457,8 @@ def test_a_cut_after_a_late_result_keeps_the_result() -> None:
             await session.interrupt(500)
             await turn
             await asyncio.sleep(9)
-            _, reply, _, output = session.history
+            _, reply, _, running, output = session.history
+            assert isinstance(running, ToolOutput) and running.status == "running"
             assert reply == AssistantReply("one two", interrupted=True)
             assert isinstance(output, ToolOutput) and output.output == "booked"
 

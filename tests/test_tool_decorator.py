@@ -163,7 +163,7 @@ def test_examples_are_checked_and_carried() -> None:
         """Put."""
 
     assert put.spec.examples == (ToolExample("make it two", {"x": 2}),)
-    assert put.spec.filler == "One moment."
+    assert put.spec.fillers == ("One moment.",)
     with pytest.raises(
         ToolDefinitionError, match=r"example 'make it two' does not fit.*x: Input should be a valid integer"
     ):

@@ -6,12 +6,15 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    from sayso.tools.running import RunningCall
 
 
 def local_timezone() -> tzinfo:
@@ -32,6 +35,26 @@ def _ignore(value: Any) -> None:
     """Where nobody listens for progress, and nobody speaks."""
 
 
+class Calls(Protocol):
+    """The calls of a session that are at work."""
+
+    def calls(self) -> Sequence[RunningCall]:
+        """All of them, in the order in which they were started."""
+        ...
+
+    def cancel(self, call_id: str) -> bool:
+        """Stop one; whether it ran."""
+        ...
+
+
+class _NoCalls:
+    def calls(self) -> Sequence[RunningCall]:
+        return ()
+
+    def cancel(self, call_id: str) -> bool:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """A parameter of this type is filled in by the executor and never shown to the model.
@@ -50,6 +73,7 @@ class Context:
             (``ctx.cancelled.wait(0.1)``).
         speak_as: Changes the session's voice from the next sentence on: one of the model's voices, or a mixture of
             them (``af_heart:0.6+bf_emma:0.4``); None is the agent's own again.
+        calls: The session's calls at work, and how one is stopped.
     """
 
     state: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -59,6 +83,7 @@ class Context:
     clock: Callable[[], float] = time.time
     cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
     speak_as: Callable[[str | None], None] = field(default=_ignore, repr=False)
+    calls: Calls = field(default_factory=_NoCalls, repr=False)
     _report: Callable[[Any], None] = field(default=_ignore, repr=False)
 
     def now(self) -> datetime:
@@ -76,5 +101,13 @@ class Context:
     def for_call(self, call_id: str, report: Callable[[Any], None]) -> Context:
         """The context of one call: the same session, with its own id, progress and cancellation."""
         return Context(
-            self.state, self.user, call_id, self.timezone, self.clock, threading.Event(), self.speak_as, report
+            self.state,
+            self.user,
+            call_id,
+            self.timezone,
+            self.clock,
+            threading.Event(),
+            self.speak_as,
+            self.calls,
+            report,
         )

@@ -25,12 +25,12 @@ from sayso.tools.context import Context
 from sayso.tools.guard import Guard
 from sayso.tools.invoke import CameBack, run, run_inline, slot
 from sayso.tools.job import Job
-from sayso.tools.journal import Entry, Journal
+from sayso.tools.journal import IN_DOUBT, Entry, Journal
 from sayso.tools.lane import WriteLane
 from sayso.tools.outcome import CallOutcome
 from sayso.tools.policy import PLAIN
 from sayso.tools.registry import Registry
-from sayso.tools.round import Emit, Late, Moment, Round, no_emit
+from sayso.tools.round import NOW, Emit, Late, Moment, Round, no_emit
 from sayso.tools.running import Running
 from sayso.tools.schema import InvalidArguments
 from sayso.tools.text import as_text, quoted, safe_text, tokens_to_chars
@@ -41,9 +41,6 @@ __all__ = ["CallOutcome", "Emit", "Executor", "Job", "Late", "Moment", "Round"]
 MAX_ERROR_CHARS = 300
 """Of an exception's message."""
 MAX_REFUSAL_CHARS = 4000
-IN_DOUBT = (
-    "{name} was begun before and never seen to end: it is not known whether it took effect. It was not run again."
-)
 RETRY_AFTER_S = 0.2
 """Before the first repetition of a failed call; doubled for each that follows."""
 
@@ -100,7 +97,12 @@ class Executor:
         tool = self._tools.get(name)
         return None if tool is None else tool.spec
 
-    def round(self, ctx: Context, emit: Emit = no_emit, moment: Moment = Moment()) -> Round:
+    def changes_something(self, name: str) -> bool:
+        """Whether a call of this tool changes something; False for a tool that does not exist."""
+        tool = self._tools.get(name)
+        return tool is not None and tool.effect.changes_something
+
+    def round(self, ctx: Context, emit: Emit = no_emit, moment: Moment = NOW) -> Round:
         """The calls of one round of a turn; see `Round`.
 
         Args:

@@ -27,6 +27,10 @@ from sayso.settings import data_root, redact
 KEPT_S = 30 * 24 * 3600.0
 """Ended calls older than this are deleted when a journal is opened; those in doubt stay until they are settled."""
 
+IN_DOUBT = (
+    "{name} was begun before, and nobody saw it end: it is not known whether it took effect. It was not run again."
+)
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
     session TEXT NOT NULL,

@@ -50,6 +50,9 @@ Late: TypeAlias = Callable[[CallOutcome], None]
 
 INTERRUPTED = "This call was stopped because the user interrupted; it has no result."
 NOT_RUN = "This call was not run because the user interrupted."
+ONE_AT_A_TIME = Held(
+    "refused", "Not done: only one action can be confirmed at a time. Make this call again afterwards."
+)
 STOPPED = "This call was stopped on request; it has no result."
 STOPPED_WRITE = "This call was stopped on request while it ran. It is not known whether it took effect."
 BACKGROUND = "Started. It goes on in the background, and its result comes later."
@@ -74,6 +77,10 @@ class Moment:
     generation: int = 0
     confirmed: asyncio.Event | None = None
     after_untrusted: AfterUntrusted = "allow"
+
+
+NOW = Moment()
+"""A call that stands alone."""
 
 
 class _Withdrawn(Exception):
@@ -183,7 +190,9 @@ class Round:
         return slot
 
     def _hold(self, slot: _Slot, job: Job, held: Held) -> None:
-        if held.status == "waiting":
+        if held.status == "waiting" and self.waiting:
+            held = ONE_AT_A_TIME  # a "yes" must be bound to one call
+        elif held.status == "waiting":
             self.waiting.append((job, held.question))
         self._finish(slot, self._executor.refused(slot.call, held.status, held.output))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Any, Generic, Literal, TypeAlias, cast, get_args, overload
@@ -157,7 +157,7 @@ def tool(
     max_concurrency: int | None = None,
     thread: bool = True,
     say: str | Callable[[Any], str | None] | None = None,
-    filler: str | None = None,
+    filler: str | Sequence[str] | None = None,
     examples: Mapping[str, JsonObject] | None = None,
     resource: str | None = None,
     on_duplicate: OnDuplicate = "allow",
@@ -182,7 +182,7 @@ def tool(
     max_concurrency: int | None = None,
     thread: bool = True,
     say: str | Callable[[Any], str | None] | None = None,
-    filler: str | None = None,
+    filler: str | Sequence[str] | None = None,
     examples: Mapping[str, JsonObject] | None = None,
     resource: str | None = None,
     on_duplicate: OnDuplicate = "allow",
@@ -216,7 +216,7 @@ def tool(
         say: What to say of a result without asking the model again: a template over the result's fields
             (``"It is {time} in {place}."``, or ``{result}`` for a plain value) or a function of the result that
             returns words or None.
-        filler: A short line that may be spoken while the call runs.
+        filler: A short line that may be spoken while the call runs, or several that take turns.
         examples: Spoken requests, each with the arguments it should give.
         resource: See `Policy`, as for all that follow but ``confirm``.
         on_duplicate: What becomes of a write that was made before.
@@ -252,7 +252,7 @@ def tool(
                 description=(description or schema.description).strip(),
                 parameters=schema.parameters,
                 examples=_examples(examples or {}, schema.validate, place),
-                filler=filler,
+                fillers=(filler,) if isinstance(filler, str) else tuple(filler or ()),
             ),
             effect=kind,
             mode=mode,

@@ -19,6 +19,7 @@ class Profile:
         speaks: Streams `Speech` for its replies.
         says_lines: `VoiceModel.say` can speak a given line in a voice of the model.
         constrains_calls: A call's name and arguments always fit the schemas.
+        forces_calls: It calls a tool where `ModelRequest.force_call` says so.
         keeps_audio: History has to hold users' audio; where not, it is dropped once its words are known.
         rolls_back: It can cut its own cache at the last token that was heard.
         sample_rate_hz: Of the audio it speaks; 0 where it does not speak.
@@ -32,6 +33,7 @@ class Profile:
     speaks: bool = False
     says_lines: bool = False
     constrains_calls: bool = False
+    forces_calls: bool = False
     keeps_audio: bool = False
     rolls_back: bool = False
     sample_rate_hz: int = 0

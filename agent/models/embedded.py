@@ -54,6 +54,7 @@ def _embedded(size: Size, tts: Engine, language: str | None) -> CascadeModel:
             speaks=True,
             says_lines=True,
             constrains_calls=True,
+            forces_calls=True,
             sample_rate_hz=voice.sample_rate_hz,
             voices=tuple(known.name for known in voice.voices),
             languages=("en",) if english else (),

@@ -43,6 +43,7 @@ class Lines:
         self._voice = voice
         self._folder = folder or cache_root() / "lines"
         self._ready: dict[str, Audio] = {}
+        self._played = -1
 
     async def prepare(self, lines: Iterable[str | None]) -> None:
         """Make ``lines`` ready: from disk, else by letting the model say them."""
@@ -53,13 +54,19 @@ class Lines:
                 self._ready[text] = await self._stored(text) or await self._render(text)
 
     def filler(self, tool: ToolSpec | None) -> Filler | None:
-        """The filler of ``tool``, if it is ready or on disk; it is never rendered here, while somebody waits."""
-        if tool is None or tool.filler is None or not self._model.profile.says_lines:
+        """The next filler of ``tool`` that is ready or on disk; it is never rendered here, while somebody waits."""
+        if tool is None or not self._model.profile.says_lines:
             return None
-        if tool.filler not in self._ready and (stored := _read(self._path(tool.filler))):
-            self._ready[tool.filler] = stored
-        audio = self._ready.get(tool.filler)
-        return None if audio is None else Filler(tool.filler, audio)
+        ready = [Filler(line, audio) for line in tool.fillers if (audio := self._at_hand(line))]
+        if not ready:
+            return None
+        self._played += 1
+        return ready[self._played % len(ready)]
+
+    def _at_hand(self, line: str) -> Audio | None:
+        if line not in self._ready and (stored := _read(self._path(line))):
+            self._ready[line] = stored
+        return self._ready.get(line)
 
     async def _stored(self, text: str) -> Audio | None:
         return await asyncio.to_thread(_read, self._path(text))

@@ -1,0 +1,135 @@
+"""`Approvals`: the action that waits for a person, bound to its exact arguments.
+
+A call that needs approval does not run in the turn that made it. Its question is spoken, and the next thing that the
+user says decides: a plain yes runs it as it was read back, a plain no drops it, and anything else (a correction,
+another wish) lets it expire and is answered as what it is. Silence lets it expire too. An app may decide in the user's
+place, with the same effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from sayso.errors import UsageError
+from sayso.items import ToolOutput
+from sayso.tools.consent import Verdict, judge
+from sayso.tools.job import Job
+
+Decision: TypeAlias = Literal["approved", "refused", "expired"]
+By: TypeAlias = Literal["user", "app", "time"]
+
+REFUSED = "The user said no. It was not done."
+EXPIRED = "The user did not confirm it. It was not done."
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A call that waits for a person.
+
+    Attributes:
+        job: The call, its tool and its validated arguments.
+        question: What the person is asked.
+        expires_s: On the session's clock; a later answer confirms nothing.
+    """
+
+    job: Job = field(repr=False)
+    question: str
+    expires_s: float
+
+    @property
+    def call_id(self) -> str:
+        """The id of the call."""
+        return self.job.call.call_id
+
+    @property
+    def name(self) -> str:
+        """The tool."""
+        return self.job.tool.name
+
+    @property
+    def arguments(self) -> str:
+        """What it will be called with, as canonical JSON."""
+        return self.job.canonical
+
+
+class Approvals:
+    """The one call of a session that waits, if any.
+
+    Args:
+        now: The session's clock in seconds.
+        resolved: Told of each decision, with the output that history gets where the call is not to run.
+    """
+
+    def __init__(
+        self, now: Callable[[], float], resolved: Callable[[Approval, Decision, By, ToolOutput | None], None]
+    ) -> None:
+        self._now = now
+        self._resolved = resolved
+        self._waiting: Approval | None = None
+
+    @property
+    def waiting(self) -> Approval | None:
+        """The call that waits; what waited too long has expired by asking."""
+        if self._waiting is not None and self._now() >= self._waiting.expires_s:
+            self._drop(self._waiting, "expired", "time")
+        return self._waiting
+
+    def ask(self, approval: Approval) -> None:
+        """A person was asked; an older question expires."""
+        self.expire("user")
+        self._waiting = approval
+
+    def expire(self, by: By) -> None:
+        """What waits, if anything, is not to be confirmed any more."""
+        if (approval := self.waiting) is not None:
+            self._drop(approval, "expired", by)
+
+    def hear(self, answer: str, language: str | None) -> tuple[Verdict, Job | None]:
+        """What the user's words decide. ``other`` where nothing waited or they decide nothing.
+
+        Returns:
+            The verdict, and with ``yes`` the call to run.
+        """
+        if (approval := self.waiting) is None:
+            return "other", None
+        verdict = judge(answer, approval.job.arguments, language, question=approval.question)
+        if verdict == "yes":
+            return verdict, self._take(approval, "user")
+        self._drop(approval, "refused" if verdict == "no" else "expired", "user")
+        return verdict, None
+
+    def approve(self, call_id: str) -> Job:
+        """The app agrees.
+
+        Raises:
+            UsageError: No such call waits (any more).
+        """
+        return self._take(self._named(call_id), "app")
+
+    def refuse(self, call_id: str) -> None:
+        """The app says no.
+
+        Raises:
+            UsageError: No such call waits (any more).
+        """
+        self._drop(self._named(call_id), "refused", "app")
+
+    def _named(self, call_id: str) -> Approval:
+        approval = self.waiting
+        if approval is None or approval.call_id != call_id:
+            raise UsageError(
+                f"No call {call_id!r} waits for approval.", "It was decided, or expired; see Session.approval."
+            )
+        return approval
+
+    def _take(self, approval: Approval, by: By) -> Job:
+        self._waiting = None
+        self._resolved(approval, "approved", by, None)
+        return approval.job
+
+    def _drop(self, approval: Approval, decision: Decision, by: By) -> None:
+        self._waiting = None
+        text = REFUSED if decision == "refused" else EXPIRED
+        self._resolved(approval, decision, by, ToolOutput(approval.call_id, approval.name, text, "refused"))

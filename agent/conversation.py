@@ -1,0 +1,104 @@
+"""`Conversation`: what was said, done and heard, as the model will be shown it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import cast
+
+from sayso.history import Voiced, as_heard, cut_off, settled, total_ms
+from sayso.items import Audio, Item, JsonObject, ToolCall, ToolOutput, UserInput
+from sayso.tools.journal import IN_DOUBT, Entry
+
+
+class Conversation:
+    """The items of one conversation. They are valid between any two turns, and say no more than what was heard.
+
+    Args:
+        keeps_audio: Whether the model needs users' audio; where not, it is dropped once its words are known.
+
+    Attributes:
+        items: The whole turns so far, and what was heard of interrupted ones.
+    """
+
+    def __init__(self, *, keeps_audio: bool) -> None:
+        self.items: list[Item] = []
+        self._keeps_audio = keeps_audio
+        self._last: list[Voiced] | None = None  # the audio of the last turn, which may still be playing
+        self._last_start = 0  # of its items
+        self._later: list[Item] = []  # what came while a turn ran
+        self._unheard: Audio | None = None  # speech whose turn was cut off before it was understood
+
+    def forget_unheard(self) -> None:
+        """A new turn begins: what was said before it is not part of it."""
+        self._unheard = None
+
+    def remember(
+        self, items: Sequence[Item], voiced: list[Voiced], *, whole: bool, played_ms: int | None
+    ) -> list[Item]:
+        """Take in what a turn added: what was heard of it, and words in place of sound.
+
+        Args:
+            items: As `sayso.turn.Turn.items`.
+            voiced: Its audio in order.
+            whole: It reached its end.
+            played_ms: Where it did not: how much of the audio was played; None where all of it was.
+
+        Returns:
+            The items as they were stored.
+        """
+        kept = list(items) if whole else cut_off(as_heard(items, voiced, played_ms))
+        if kept and isinstance(user := kept[0], UserInput):
+            if not user.text and len(kept) == 1:
+                self._unheard, kept = user.audio, []
+            elif not self._keeps_audio:
+                kept[0] = replace(user, audio=None)
+        kept = settled(kept)
+        self._last, self._last_start = (voiced if whole else None), len(self.items)
+        self.items += kept
+        self.catch_up()
+        return kept
+
+    def cut_last(self, played_ms: int | None) -> bool:
+        """Cut the last reply, which still played when it was interrupted; whether there was anything to cut."""
+        if self._last is None or played_ms is None or played_ms >= total_ms(self._last):
+            return False
+        self.items[self._last_start :] = as_heard(self.items[self._last_start :], self._last, played_ms)
+        self._last = None
+        return True
+
+    def add(self, items: Sequence[Item], *, turn_runs: bool) -> None:
+        """Take in what happened outside a turn; where one runs, behind it."""
+        if turn_runs:
+            self._later += items
+        else:
+            self.items += items
+
+    def catch_up(self) -> None:
+        """No turn runs any more, and it left nothing: take in what came meanwhile."""
+        self.items += self._later
+        self._later = []
+
+    def with_unheard(self, audio: Audio) -> Audio:
+        """``audio`` behind what was said before a pause, where that turn was cut off before it was understood."""
+        unheard = self._unheard
+        if unheard is None or unheard.sample_rate_hz != audio.sample_rate_hz:
+            return audio
+        from sayso.speech.audio import concatenate
+
+        return concatenate([unheard, audio])
+
+
+def in_doubt_items(entry: Entry) -> list[Item]:
+    """A call that an earlier process was in when it died, and what is known of it."""
+    try:
+        arguments: object = json.loads(entry.arguments)
+    except ValueError:
+        arguments = None
+    named = cast("JsonObject", arguments) if isinstance(arguments, dict) else {}
+    output = IN_DOUBT.format(name=entry.tool)
+    return [
+        ToolCall(entry.call_id, entry.tool, named),
+        ToolOutput(entry.call_id, entry.tool, output, "in_doubt"),
+    ]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sayso.items import ToolCall
 from sayso.public_web import PublicWeb
+from sayso.settings import child_environment
 from sayso.testing import run
 from sayso.tools import CallOutcome, Context, Executor
 from sayso.tools.builtin.found_pages import number_of
@@ -170,6 +171,19 @@ def test_a_page_that_keeps_the_parser_busy_is_given_up(site, monkeypatch: pytest
         ("/wide", "<p " + " ".join(f"a{number}=1" for number in range(100_000)) + ">hello"),
     ):
         assert "too large or too broken" in reader(site.html(path, page)).output
+
+
+def test_the_process_knows_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAYSO_BRAVE_KEY", "very-secret")
+    assert "very-secret" not in "".join(child_environment().values())
+
+
+def test_without_a_process_or_the_package(site, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, url = Reader(site), site.html("/a", "<p>Hello there.</p>")
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    assert "no process can be started" in reader(url).output
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "the package resiliparse is missing" in reader(url).output
 
 
 @given(st.binary(max_size=300) | st.text(st.sampled_from("<>/=\"'& abpdivtablescript!-"), max_size=200).map(str.encode))

@@ -244,7 +244,7 @@ def test_duckduckgo(site, duckduckgo: DuckDuckGo) -> None:
 
 def test_duckduckgo_finds_nothing_or_is_not_there(site, duckduckgo: DuckDuckGo, monkeypatch) -> None:
     site.html("/html/", "<html><body>No results.</body></html>")
-    assert Searcher(duckduckgo)().say == "I found nothing about that on the web."
+    assert Searcher(duckduckgo)().say == "I found nothing about that."
     monkeypatch.setattr("ddgs.engines.duckduckgo.Duckduckgo.search_url", "http://127.0.0.1:1/")
     assert "Search is unreachable: DuckDuckGo cannot be reached." in Searcher(duckduckgo)().output
 
@@ -282,7 +282,7 @@ def test_a_provider_that_fails_is_named(site, status: int, body: bytes, told: st
 def test_rows_that_make_no_sense_are_left_out(site, body: object) -> None:
     site.json("/res/v1/web/search", body)
     found = Searcher(Brave("k", url=site.url))()
-    assert found.value.results == [] and found.say == "I found nothing about that on the web."
+    assert found.value.results == [] and found.say == "I found nothing about that."
 
 
 def test_searxng_without_json_says_what_to_change(site) -> None:
@@ -331,7 +331,9 @@ def test_who_finds_nothing_is_followed_by_the_next() -> None:
     assert Searcher(empty, full)(virtual=True).value.provider == "Two"
     failing = Shelf(name="Three")
     failing.error = SearchError("Three is away")
-    assert Searcher(empty, failing)(virtual=True).say == "I found nothing about that on the web."
+    assert "Three is away" in Searcher(failing, Shelf())(virtual=True).output  # no documents is not: nothing on the web
+    assert Searcher(Shelf())(virtual=True).status == "ok"
+    assert Searcher(empty, failing)(virtual=True).say == "I found nothing about that."
 
 
 def test_a_provider_that_hangs_is_cut_off() -> None:

@@ -13,7 +13,9 @@ from sayso.tools.builtin.get_weather import get_weather
 from sayso.tools.builtin.home import HOME_TOOLS, control_device, control_secure_device, device_state, list_devices
 from sayso.tools.builtin.list_timers import list_timers
 from sayso.tools.builtin.notes import NOTE_TOOLS, forget, recall, remember
+from sayso.tools.builtin.read_page import read_page
 from sayso.tools.builtin.set_timer import set_timer
+from sayso.tools.builtin.web_search import web_search
 from sayso.tools.tool import Tool
 
 BUILTIN_TOOLS: tuple[Tool, ...] = (get_date_time, calculate, set_timer, list_timers)
@@ -35,7 +37,9 @@ __all__ = [
     "get_weather",
     "list_devices",
     "list_timers",
+    "read_page",
     "recall",
     "remember",
     "set_timer",
+    "web_search",
 ]

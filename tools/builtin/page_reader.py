@@ -96,7 +96,10 @@ def _run(command: list[str], page: bytes) -> tuple[dict[str, str], list[str]]:
             check=True,
         )
         parts: dict[str, str] = json.loads(done.stdout)
-    except (subprocess.SubprocessError, ValueError, OSError) as error:
+    except OSError as error:
+        _log.warning("no process for a page: %s", error)
+        return {"error": "Pages cannot be read here: no process can be started"}, []
+    except (subprocess.SubprocessError, ValueError) as error:
         _log.warning("a page could not be read: %s", type(error).__name__)
         return {"error": "That page is too large or too broken to read"}, []
     lines = (clean.line(line) for line in parts.get("text", "").splitlines())

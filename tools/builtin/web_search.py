@@ -49,7 +49,7 @@ class WebResults(BaseModel):
 
     Attributes:
         results: Best first.
-        source: "web", or "documents on this machine" where no provider on the web answered.
+        source: "web", or "documents on this machine" where only those had an answer.
         provider: Who found them; for code.
     """
 
@@ -59,7 +59,7 @@ class WebResults(BaseModel):
 
 
 def _say(found: WebResults) -> str | None:
-    return None if found.results else "I found nothing about that on the web."
+    return None if found.results else "I found nothing about that."
 
 
 class WebSearch:

@@ -18,11 +18,13 @@ from sayso.tools.search.provider import Hit, Provider, SearchError
 PASSAGE_BYTES = 320
 """About 20 seconds of speech."""
 _REST_S = 60.0
+_SPARE = 5
+"""Hits that are asked for above those that are wanted, since duplicates go."""
 _log = logging.getLogger(__name__)
 
 
 class UnreachableError(SaysoError):
-    """No provider answered; the message says why each did not."""
+    """There was no answer; the message says why each did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,13 @@ class Found:
 
     Attributes:
         hits: Clean, without duplicates, best first. Their dates are ISO dates or empty.
-        provider: The name of who found them; empty where nobody found anything.
+        provider: The name of who found them, or of the first who found nothing.
         offline: They are from this machine and not from the web.
     """
 
     hits: tuple[Hit, ...]
-    provider: str = ""
-    offline: bool = False
+    provider: str
+    offline: bool
 
 
 class Chain:
@@ -77,32 +79,31 @@ class Chain:
             now_s: Unix time of the session's clock.
 
         Raises:
-            UnreachableError: No provider answered.
+            UnreachableError: No provider of the web answered, and there is nothing on this machine.
         """
         key = (query.casefold(), count, region, language)
         known = self._memory.get(key, now_s)
         if known is not None:
             return known
         reasons: list[str] = []
-        answered = False
+        empty: list[Found] = []
         for provider in self._in_turn(now_s):
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    # more than are wanted, since duplicates go
-                    hits = await provider.search(query, count + 5, region, language)
+                    hits = await provider.search(query, count + _SPARE, region, language)
                 found = Found(_cleaned(hits, now_s)[:count], provider.name, provider.offline)
             except Exception as error:
                 reasons.append(_reason(provider, error, self._timeout_s))
                 self._resting.put(provider.name, True, now_s)
                 continue
-            answered = True
             if found.hits:
                 if not found.offline:  # a local index is quick, and may change
                     self._memory.put(key, found, now_s)
                 return found
-        if not answered:
+            empty.append(found)
+        if not empty or (reasons and all(found.offline for found in empty)):
             raise UnreachableError("; ".join(reasons) or "no search provider is set up")
-        return Found(())
+        return empty[0]
 
     def _in_turn(self, now_s: float) -> list[Provider]:
         if self._providers is None:

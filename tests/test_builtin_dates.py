@@ -82,6 +82,10 @@ def say(tool: Tool, **arguments: Any) -> str | None:
         ("周五", "2026-11-27"),
         ("下星期五", "2026-11-27"),
         ("上周日", "2026-11-15"),
+        ("星期天", "2026-11-22"),
+        ("礼拜一", "2026-11-23"),
+        ("in a year's time", "2027-11-22"),
+        ("this evening", "2026-11-22"),
     ],
 )
 def test_days_as_people_say_them(said: str, day: str) -> None:
@@ -89,7 +93,8 @@ def test_days_as_people_say_them(said: str, day: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["", "banana", "3/4", "31 June", "February 30", "in 999999 years", "the 45th", "2026-13-01", "May", "soon"]
+    "said",
+    ["", "banana", "3/4", "31 June", "February 30", "in 999999 years", "the 45th", "last", "2026-13-01", "May", "soon"],
 )
 def test_what_is_no_day(said: str) -> None:
     assert parse_date(said, SUNDAY) is None

@@ -397,8 +397,9 @@ def test_a_home_that_is_slow_or_away(house: House) -> None:
     with pytest.raises(ToolError, match="it may or may not have happened"):
         asyncio.run(slow.service.call("light", "turn_on", {"entity_id": "light.strip"}))
     away = Home(HomeAssistant("http://127.0.0.1:1", TOKEN))
-    with pytest.raises(ToolError, match="The home cannot be reached"):
-        house.use(away.list_devices)
+    for call in (away.service.check(), away.service.call("light", "turn_on", {"entity_id": "light.strip"})):
+        with pytest.raises(ToolError, match="The home cannot be reached"):
+            asyncio.run(call)
 
 
 def test_the_settings(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

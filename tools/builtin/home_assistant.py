@@ -158,7 +158,7 @@ class HomeAssistant:
     async def _ask(
         self, method: str, path: str, body: Any = None, allow: tuple[int, ...] = (), lost: ToolError | None = None
     ) -> http.Answer:
-        """One request. ``lost`` is raised where no answer came.
+        """One request. ``lost`` is raised where it was sent and no answer came.
 
         Raises:
             ToolError: There is no answer, or one with a status other than 200 and those in ``allow``.
@@ -180,6 +180,8 @@ class HomeAssistant:
                 timeout_s=self.timeout_s,
                 limit_bytes=LIMIT_BYTES,
             )
+        except http.NoConnectionError as error:
+            raise _unreachable() from error
         except http.NetworkError as error:
             raise lost or _unreachable() from error
         if answer.status == 200 or answer.status in allow:

@@ -107,7 +107,7 @@ def _normalise(said: str) -> str:
             return english
     if found := _CHINESE_WEEKDAY.fullmatch(text):
         which = {"下": "next ", "上": "last "}.get((found[1] or " ")[0], "")
-        return which + WEEKDAYS["一二三四五六日天".index(found[2]) % 7]
+        return which + WEEKDAYS["一二三四五六日".find(found[2])]  # 天 is not among them: the last, Sunday
     text = re.sub(r"(?<=[a-z])[-.]|[,!?]|\.$", " ", text)
     text = replace_number_words(" ".join(text.split()))
     text = re.sub(r"\b(?:(20|30)[ -])?([a-z]+)\b", _ordinal, text)

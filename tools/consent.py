@@ -111,23 +111,52 @@ def _about_the_question(unit: Unit, asked: Words) -> Unit:
 
 def _repeats(units: Sequence[Unit], asked: Words, values: Sequence[Words]) -> bool:
     """Whether what is no known phrase repeats the question or the arguments."""
-    rest = tuple(word for unit in units if unit.kind is None for word in unit.words)
+    pieces = _pieces(units)
+    rest = tuple(word for piece in pieces for word in piece)
     if not rest or _lists_values(rest, values):
         return True
     if all(is_number(word) for word in rest):
         return False  # a number in passing ("room 15") is not the amount
-    return any(_is_piece(rest, text, values) for text in (asked, *values))
+    return any(_quotes(pieces, text, values) for text in (asked, *values))
 
 
-def _is_piece(rest: Words, text: Words, values: Sequence[Words]) -> bool:
-    """Whether ``rest`` occurs in ``text`` without cutting a value with a number in two: "at 20" is not "at 20:30"."""
-    whole = [value for value in values if any(is_number(word) for word in value)]
-    spans = [(at, at + len(value)) for value in whole for at in _places(value, text)]
-    pieces = [(at, at + len(rest)) for at in _places(rest, text)]
-    return any(
-        all(end <= first or last <= start or (start <= first and last <= end) for first, last in spans)
-        for start, end in pieces
-    )
+def _pieces(units: Sequence[Unit]) -> list[Words]:
+    """The words that are no known phrase; an "it" stands for what is between two pieces: "send it to Ann"."""
+    pieces: list[Words] = [()]
+    for unit in units:
+        if unit.kind == "it":
+            pieces.append(())
+        elif unit.kind is None:
+            pieces[-1] += unit.words
+    return [piece for piece in pieces if piece]
+
+
+def _quotes(pieces: Sequence[Words], text: Words, values: Sequence[Words]) -> bool:
+    """Whether the pieces occur in ``text`` one after another, and what they leave out changes nothing.
+
+    A value with a number is not cut in two ("at 20" is not "at 20:30"), and of a text with a restriction ("all but
+    this one") no part will do.
+    """
+    if consent_words.RESTRICTING & set(text):
+        return False
+    spans = [(at, at + len(value)) for value in values if any(map(is_number, value)) for at in _places(value, text)]
+    behind = 0
+    for piece in pieces:
+        ends = (
+            at + len(piece)
+            for at in _places(piece, text)
+            if at >= behind and not any(_cuts(at, at + len(piece), span) for span in spans)
+        )
+        behind = next(ends, -1)
+        if behind < 0:
+            return False
+    return True
+
+
+def _cuts(start: int, end: int, span: tuple[int, int]) -> bool:
+    """Whether a piece covers a part of ``span`` and not all."""
+    first, last = span
+    return start < last and first < end and not (start <= first and last <= end)
 
 
 def _lists_values(rest: Words, values: Sequence[Words]) -> bool:

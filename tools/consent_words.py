@@ -74,6 +74,9 @@ DANGLING = frozenset(
 )
 """An answer that ends in one of these is not over."""
 
+RESTRICTING = frozenset("but except only not without unless never 除 只 不 别".split())
+"""In a question, these change what a part of it means: "delete all but this one"."""
+
 
 def phrases(table: str) -> list[str]:
     """The phrases of a table of this module."""

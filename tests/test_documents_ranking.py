@@ -46,18 +46,20 @@ def test_only_words_in_quotes_reach_the_query_language(query):
 
 
 def test_words_are_found_as_people_say_them(words):
-    assert by_words(words, "how do I return it") == [4, 1]  # the title weighs most
-    assert by_words(words, "cafe") == [2]
-    assert by_words(words, "怎么退货") == [3]
-    assert by_words(words, "what is it") == [4]  # no telling word: then any
-    assert by_words(words, "parking") == []
-    assert by_words(words, "?!") == []
+    assert by_words(words, "how do I return it") == {4: 1.0, 1: 1.0}  # the title weighs most
+    assert by_words(words, "returned within a year") == {1: 2 / 3, 4: 1 / 3}
+    assert by_words(words, "cafe opening") == {2: 1 / 2}
+    assert by_words(words, "怎么退货") == {3: 1 / 3}
+    assert by_words(words, "what is it") == {4: 1.0}  # no telling word: then any
+    assert by_words(words, "parking") == {}
+    assert by_words(words, "?!") == {}
 
 
 def test_fusion_adds_what_ranks_are_worth():
-    assert fuse([[1, 2, 3], [3, 1]]) == {1: 1 / 61 + 1 / 62, 3: 1 / 63 + 1 / 61, 2: 1 / 62}
-    assert list(fuse([[1, 2, 3], [3, 1]])) == [1, 3, 2]
-    assert fuse([[], []]) == {}
+    assert fuse({1: 1.0, 2: 1.0, 3: 1.0}, [3, 1]) == {1: 1 / 61 + 1 / 62, 3: 1 / 63 + 1 / 61, 2: 1 / 62}
+    assert list(fuse({1: 1.0, 2: 1.0, 3: 1.0}, [3, 1])) == [1, 3, 2]
+    assert list(fuse({1: 0.25}, [3])) == [3, 1]  # a chance word does not outweigh the meaning
+    assert fuse({}, []) == {}
 
 
 def test_the_nearest_are_found_and_the_unrelated_left_out():

@@ -42,7 +42,7 @@ def test_an_agent_answers_from_a_folder(folder):
     shown = str(model.requests[-1].items[-1])
     assert "Goods come back in thirty days." in shown
     assert str(folder) not in shown  # where files lie is the app's business
-    assert json.loads(result.calls[0].output)["results"][0]["file"] == "returns.md"
+    assert '"returns.md"' in result.calls[0].output
 
 
 def test_the_built_in_tool_takes_its_folders_from_the_setting(folder, monkeypatch):

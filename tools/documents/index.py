@@ -197,9 +197,9 @@ class DocumentIndex:
         if not query or count < 1:
             return Search(())
         with connect(self.path) as connection, transaction(connection, write=False):
-            words = by_words(connection, query) if by != "meaning" else []
+            words = by_words(connection, query) if by != "meaning" else {}
             near, note = self._near(connection, query) if by != "words" else ({}, "")
-            scores = fuse([words, near])
+            scores = fuse(words if near else dict.fromkeys(words, 1.0), near)  # words alone: BM25 as it is
             passages = [_passage(connection, chunk, scores[chunk]) for chunk in list(scores)[:count]]
         return Search(tuple(passages), note)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ MIN_COSINE = 0.25
 MAX_QUERY_WORDS = 32
 _WEIGHTS = (4.0, 2.0, 1.0)  # of title, heading and body in BM25
 
+_UNSPACED = re.compile(rf"(?<=[{CJK}])\s+(?=[{CJK}])")  # as `sayso.tools.documents.database.spaced` left it
 _TOKEN = re.compile(rf"[{CJK}]+|[^\W_{CJK}]+")
 _STOP_WORDS = frozenset(
     "a about all am an and any are as at be been but by can could did do does for from get had has have how i if in "
@@ -50,17 +51,24 @@ def _phrases(token: str) -> Iterable[str]:
     return [" ".join(pair) for pair in pairwise(token[:20])] or (token,)
 
 
-def by_words(connection: sqlite3.Connection, query: str, count: int = CANDIDATES) -> list[int]:
-    """Ids of the chunks with the query's words in them, the best first."""
+def by_words(connection: sqlite3.Connection, query: str, count: int = CANDIDATES) -> dict[int, float]:
+    """The share of the query's telling words that a chunk has, by chunk id, the best first by BM25."""
     expression = match_expression(query)
     if not expression:
-        return []
+        return {}
     rows = connection.execute(
-        f"SELECT rowid FROM words WHERE words MATCH ? ORDER BY bm25(words, {_WEIGHTS[0]}, {_WEIGHTS[1]}, {_WEIGHTS[2]})"
-        " LIMIT ?",
+        "SELECT rowid, title || ' ' || heading || ' ' || body FROM words WHERE words MATCH ?"
+        f" ORDER BY bm25(words, {_WEIGHTS[0]}, {_WEIGHTS[1]}, {_WEIGHTS[2]}) LIMIT ?",
         (expression, count),
     )
-    return [row[0] for row in rows]
+    wanted = _terms(query)
+    return {chunk: _share(wanted, text) for chunk, text in rows}
+
+
+def _share(wanted: set[str], text: str) -> float:
+    if not wanted:
+        return 1.0
+    return max(1, len(wanted & _terms(_UNSPACED.sub("", text)))) / len(wanted)
 
 
 def by_meaning(
@@ -82,12 +90,15 @@ def by_meaning(
     return {int(ids[index]): float(cosines[index]) for index in nearest if cosines[index] >= MIN_COSINE}
 
 
-def fuse(rankings: Sequence[Iterable[int]], k: int = RRF_K) -> dict[int, float]:
-    """Reciprocal rank fusion: the score of an item is the sum of 1 / (k + rank), the best first."""
-    scores: dict[int, float] = {}
-    for ranking in rankings:
-        for rank, item in enumerate(ranking, 1):
-            scores[item] = scores.get(item, 0.0) + 1 / (k + rank)
+def fuse(words: Mapping[int, float], meaning: Iterable[int], k: int = RRF_K) -> dict[int, float]:
+    """Reciprocal rank fusion: the score of a chunk is the sum of 1 / (k + rank), the best first.
+
+    The vote of the words counts by their share that the chunk has: without that, a chunk with one chance word of a
+    question that is put in quite other words would weigh as much as the nearest in meaning.
+    """
+    scores = {chunk: share / (k + rank) for rank, (chunk, share) in enumerate(words.items(), 1)}
+    for rank, chunk in enumerate(meaning, 1):
+        scores[chunk] = scores.get(chunk, 0.0) + 1 / (k + rank)
     return dict(sorted(scores.items(), key=lambda pair: (-pair[1], pair[0])))
 
 

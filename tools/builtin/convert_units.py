@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -64,8 +65,8 @@ def convert_units(
     targets = [read_unit(_fluid(name, from_unit)) for name in names]
     amount = _convert(value, source, targets[0])
     given = f"{_written(value)} {source.one if value == 1 else source.many}"
-    if len(targets) == 2:
-        result = spoken = _in_two(amount, *targets)
+    if len(targets) > 1:
+        result = spoken = _in_two(amount, targets)
     else:
         result = f"{_written(amount)} {_name(amount, targets[0])}"
         spoken = spoken_amount(amount, targets[0])
@@ -100,20 +101,29 @@ def _convert(value: float, source: Unit, target: Unit) -> float:
         found = (1 / quantity if turns_over else quantity).to(target.quantity.units)
     except TypeError:  # pint's DimensionalityError is one
         raise ToolError(
-            f"{source.many} cannot be turned into {target.many}: they measure different things.",
+            f"There is no way from {source.many} to {target.many}: they measure different things.",
             "Ask the user which units are meant.",
         ) from None
     return float(found.magnitude) / float(target.quantity.magnitude)
 
 
-def _in_two(amount: float, large: Unit, small: Unit) -> str:
-    """Such as "5 feet and 10.9 inches"; ``amount`` is in ``large``."""
-    whole = math.trunc(amount)
-    rest = round(abs(_convert(amount - whole, large, small)), 1)
-    if rest >= round(_convert(1, large, small), 6):
-        whole, rest = whole + (1 if amount >= 0 else -1), 0.0
-    parts = [f"{whole} {_name(whole, large)}"] * (whole != 0 or not rest)
-    return " and ".join(parts + [f"{_written(rest)} {_name(rest, small)}"] * (rest > 0))
+def _in_two(amount: float, targets: Sequence[Unit]) -> str:
+    """Such as "5 feet and 10.9 inches"; ``amount`` is in the first unit.
+
+    Raises:
+        ToolError: These are not two units of which the first is the larger one.
+    """
+    large, small = targets[0], targets[1]
+    in_large = _convert(1, large, small)
+    if len(targets) > 2 or in_large <= 1 or large.quantity.check("[temperature]"):
+        raise ToolError("The result cannot be given in these units together.", "Convert to one unit at a time.")
+    whole = math.trunc(abs(amount))
+    rest = round((abs(amount) - whole) * in_large, 1)
+    if rest >= round(in_large, 6):
+        whole, rest = whole + 1, 0.0
+    parts = [f"{whole} {_name(whole, large)}"] if whole or not rest else []
+    parts += [f"{_written(rest)} {_name(rest, small)}"] if rest else []
+    return ("minus " if amount < 0 and (whole or rest) else "") + " and ".join(parts)
 
 
 def spoken_amount(amount: float, unit: Unit) -> str:

@@ -250,6 +250,6 @@ def _is(device: Device, kind: Kind) -> bool:
 
 
 _HOME = Home()
-HOME_TOOLS: tuple[Tool, ...] = _HOME.tools
 list_devices, device_state = _HOME.list_devices, _HOME.device_state
 control_device, control_secure_device = _HOME.control_device, _HOME.control_secure_device
+HOME_TOOLS: tuple[Tool, ...] = (list_devices, device_state, control_device, control_secure_device)

@@ -200,4 +200,4 @@ def _listed(notes: list[Note]) -> str:
 
 _NOTES = Notes()
 remember, recall, forget = _NOTES.remember, _NOTES.recall, _NOTES.forget
-NOTE_TOOLS: tuple[Tool, ...] = _NOTES.tools
+NOTE_TOOLS: tuple[Tool, ...] = (remember, recall, forget)

@@ -381,6 +381,12 @@ def test_something_else_answers(house: House, states: Any) -> None:
             call()
 
 
+def test_an_answer_without_end_is_given_up(house: House) -> None:
+    house.service.answer = lambda asked: (200, b"[" + b" " * (8 << 20))
+    with pytest.raises(ToolError, match="The home cannot be reached"):
+        house.state("kettle")
+
+
 def test_a_wrong_token(house: House) -> None:
     home = Home(HomeAssistant(house.service.url, "wrong"))
     with pytest.raises(ToolError, match="The home refuses the access token"):

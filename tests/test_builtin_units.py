@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from sayso.errors import ToolError
 from sayso.tools.builtin.convert_units import convert_units, spoken_amount
-from sayso.tools.builtin.unit_names import read_unit
+from sayso.tools.builtin.unit_names import read_unit, units
 
 
 @pytest.mark.parametrize(
@@ -102,3 +103,9 @@ def test_what_is_spoken_is_near_the_amount(value: float) -> None:
     scale = {"million": 1e6, "billion": 1e9, "trillion": 1e12}.get(words[1], 1.0)
     scale = 10.0 ** int(words[-2]) if "power" in words else scale
     assert math.isclose(float(words[0]) * scale, value, rel_tol=6e-3, abs_tol=1e-300)
+
+
+def test_without_pint_the_model_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pint", None)
+    with pytest.raises(ToolError, match="the package pint is not installed"):
+        units.__wrapped__()  # the registry that the other tests share stays

@@ -16,6 +16,8 @@ FENCE = re.compile(r"^```python([^\n]*)\n(.*?)^```", re.M | re.S)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # the user's own indexes are left alone; the models, which are in the cache too, stay where they are
+    monkeypatch.setattr("sayso.tools.documents.index.cache_root", lambda: tmp_path)
     names: dict[str, object] = {"__name__": page.stem}
     for mark, source in FENCE.findall(page.read_text()):
         filename = f"{page.name}:{source.splitlines()[0] if source else ''}"

@@ -169,9 +169,10 @@ def test_links_that_form_a_loop_end(index, folder):
     assert [one.path for one in report.skipped] in ([], ["policies/self"])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_what_may_not_be_read_is_reported(index, folder):
     (folder / "hours.txt").chmod(0)
+    if os.access(folder / "hours.txt", os.R_OK):
+        pytest.skip("this user may read everything")
     (folder / "policies").chmod(0)
     try:
         report = index.update()

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RRF_K = 60
-"""Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet", section 3."""
+"""Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet" (the value they use)."""
 CANDIDATES = 50
 """Of each ranking."""
 MIN_COSINE = 0.25
 """Below this a chunk has nothing to do with the query; unrelated English sentences lie around 0.05."""
-MAX_QUERY_WORDS = 32
+MAX_QUERY_PHRASES = 32
 _WEIGHTS = (4.0, 2.0, 1.0)  # of title, heading and body in BM25
 
 _UNSPACED = re.compile(rf"(?<=[{CJK}])\s+(?=[{CJK}])")  # as `sayso.tools.documents.database.spaced` left it
@@ -41,14 +41,15 @@ def match_expression(query: str) -> str:
     """
     tokens = list(dict.fromkeys(token.lower() for token in _TOKEN.findall(query)))
     telling = [token for token in tokens if token not in _STOP_WORDS] or tokens
-    return " OR ".join(f'"{phrase}"' for token in telling[:MAX_QUERY_WORDS] for phrase in _phrases(token))
+    phrases = [phrase for token in telling for phrase in _phrases(token)]
+    return " OR ".join(f'"{phrase}"' for phrase in phrases[:MAX_QUERY_PHRASES])
 
 
 def _phrases(token: str) -> Iterable[str]:
     """Itself, or each pair of neighbours in a run of Chinese, Japanese or Korean characters."""
     if not re.match(f"[{CJK}]", token):
         return (token[:60],)
-    return [" ".join(pair) for pair in pairwise(token[:20])] or (token,)
+    return [" ".join(pair) for pair in pairwise(token)] or (token,)
 
 
 def by_words(connection: sqlite3.Connection, query: str, count: int = CANDIDATES) -> dict[int, float]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from sayso.errors import UsageError
+from sayso.events import ApprovalRequested, ApprovalResolved
 from sayso.items import ToolOutput
 from sayso.tools.consent import Verdict, judge
 from sayso.tools.job import Job
@@ -59,14 +60,19 @@ class Approvals:
 
     Args:
         now: The session's clock in seconds.
-        resolved: Told of each decision, with the output that history gets where the call is not to run.
+        tell: Takes `ApprovalRequested` and `ApprovalResolved`.
+        remember: Takes the output that history gets where a call is not to run.
     """
 
     def __init__(
-        self, now: Callable[[], float], resolved: Callable[[Approval, Decision, By, ToolOutput | None], None]
+        self,
+        now: Callable[[], float],
+        tell: Callable[[ApprovalRequested | ApprovalResolved], None],
+        remember: Callable[[ToolOutput], None],
     ) -> None:
         self._now = now
-        self._resolved = resolved
+        self._tell = tell
+        self._remember = remember
         self._waiting: Approval | None = None
 
     @property
@@ -76,10 +82,19 @@ class Approvals:
             self._drop(self._waiting, "expired", "time")
         return self._waiting
 
-    def ask(self, approval: Approval) -> None:
-        """A person was asked; an older question expires."""
+    def ask(self, job: Job, question: str, within_s: float) -> None:
+        """A person is asked about ``job``; an older question expires."""
         self.expire("user")
-        self._waiting = approval
+        self._waiting = found = Approval(job, question, self._now() + within_s)
+        self._tell(
+            ApprovalRequested(
+                call_id=found.call_id,
+                name=found.name,
+                arguments=found.arguments,
+                question=question,
+                expires_s=found.expires_s,
+            )
+        )
 
     def expire(self, by: By) -> None:
         """What waits, if anything, is not to be confirmed any more."""
@@ -125,11 +140,14 @@ class Approvals:
         return approval
 
     def _take(self, approval: Approval, by: By) -> Job:
-        self._waiting = None
-        self._resolved(approval, "approved", by, None)
+        self._settle(approval, "approved", by)
         return approval.job
 
     def _drop(self, approval: Approval, decision: Decision, by: By) -> None:
-        self._waiting = None
+        self._settle(approval, decision, by)
         text = REFUSED if decision == "refused" else EXPIRED
-        self._resolved(approval, decision, by, ToolOutput(approval.call_id, approval.name, text, "refused"))
+        self._remember(ToolOutput(approval.call_id, approval.name, text, "refused"))
+
+    def _settle(self, approval: Approval, decision: Decision, by: By) -> None:
+        self._waiting = None
+        self._tell(ApprovalResolved(call_id=approval.call_id, name=approval.name, decision=decision, by=by))

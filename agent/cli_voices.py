@@ -43,11 +43,11 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Find voices, clips and sounds by description, as the tool audio_search does."""
+    from sayso.tools.voices.ranking import read_wish
     from sayso.tools.voices.ranking import search as find
-    from sayso.tools.voices.words import parse_wish
 
     library = _library()
-    found = [hit.entry for hit in find(library, parse_wish(description), limit)]
+    found = [hit.entry for hit in find(library, read_wish(library, description), limit)]
     if as_json:
         typer.echo(json.dumps([_facts(library, entry) for entry in found], ensure_ascii=False, indent=2))
     elif not found:

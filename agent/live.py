@@ -12,8 +12,9 @@ from sayso.intake import Frames
 from sayso.items import Audio
 
 if TYPE_CHECKING:
-    from sayso.session import Session, Work
+    from sayso.session import Session
     from sayso.speech.endpointing import SpeechEvent
+    from sayso.turns import Work
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Live:
             case SpeechBegan():
                 self._speaking = True
                 await self._yield_floor()
-                self._session.tell(SpeechStarted(at_ms=self._deaf_ms + found.at_ms))
+                self._session.events.tell(SpeechStarted(at_ms=self._deaf_ms + found.at_ms))
             case SpeechPaused():
                 if self._session.may_anticipate:
                     self._attempt = asyncio.Event()
@@ -68,7 +69,7 @@ class Live:
                 self._speaking = False
                 if found.forced:  # it may hold more than the pause did
                     await self._withdraw()
-                self._session.tell(SpeechEnded(at_ms=self._deaf_ms + found.end_ms))
+                self._session.events.tell(SpeechEnded(at_ms=self._deaf_ms + found.end_ms))
                 if self._attempt is None:
                     await self._yield_floor()
                     await self._answer(found.audio, None)
@@ -90,7 +91,7 @@ class Live:
         """Stop talking because the user does. A running turn tells that itself."""
         running, played_ms = self._session.is_busy, self._played_ms()
         if await self._session.interrupt(played_ms) and not running:
-            self._session.tell(Interrupted(played_ms=played_ms or 0))
+            self._session.events.tell(Interrupted(played_ms=played_ms or 0))
 
     def _tell_news(self) -> None:
         """Results came late: tell them, unless somebody speaks; what is not told now is looked at after each turn."""

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, contextmanager
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from sayso.approval import Approval, Approvals, By, Decision
+from sayso.approval import Approval, Approvals
 from sayso.conversation import Conversation, in_doubt_items
 from sayso.errors import ToolError, UsageError
 from sayso.events import (
-    ApprovalRequested,
-    ApprovalResolved,
-    CallFinished,
     Event,
-    Interrupted,
-    TurnDone,
-    TurnFailed,
-    TurnStarted,
 )
-from sayso.history import reply_text, total_ms
 from sayso.intake import Frames, Input, listen
-from sayso.items import Audio, Item, ToolOutput
+from sayso.items import Audio, Item
 from sayso.live import Live
 from sayso.models.base import ModelRequest
+from sayso.outbox import Outbox, Push
 from sayso.prompts import load
+from sayso.read_ahead import ReadAhead
 from sayso.result import TurnResult, summarise
 from sayso.session_context import check_voice, new_context
 from sayso.speech.lines import Lines
@@ -39,13 +32,10 @@ from sayso.tools.round import Moment
 from sayso.tools.running import RunningCall
 from sayso.tools.stopping import asks_to_stop
 from sayso.turn import Reaction, Resume, Say, Turn
+from sayso.turns import Turns, Work
 
 if TYPE_CHECKING:
     from sayso.agent import Agent
-
-Push: TypeAlias = Callable[[Event], None]
-Work: TypeAlias = Callable[[Turn], Awaitable[None]]
-"""What a turn does: answer an input, run an approved call, tell about late results."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +58,7 @@ class Session:
     Attributes:
         id: The conversation's name.
         in_doubt: Calls that an earlier process began in this conversation and was not seen to end.
+        events: On their way to whoever follows.
 
     Raises:
         JournalError: The journal cannot be opened.
@@ -87,24 +78,21 @@ class Session:
         self._model = agent.voice_model
         self._voice = check_voice(agent.voice, self._model.profile.voices)
         journal = agent.call_journal if agent.registry else None
-        self._executor = Executor(agent.tools, session=self.id, journal=journal, late=self._keep_late, notify=self.tell)
+        self.events = Outbox(_loop_time, turn=journal.last_turn(self.id) if journal and id else 0)
+        self._executor = Executor(
+            agent.tools, session=self.id, journal=journal, late=self._keep_late, notify=self.events.tell
+        )
         self._context = new_context(agent.timezone, clock, user, self._speak_as, self._executor.running)
         self._speak = self._model.profile.speaks if speak is None else speak
         self._lines = Lines(self._model, self._voice)
         self._conversation = Conversation(keeps_audio=self._model.profile.keeps_audio)
-        self._approvals = Approvals(_loop_time, self._tell_resolved)
-        self._task: asyncio.Task[Any] | None = None
-        self._interrupted = self._withdrawn = False
-        self._played_ms: int | None = None
-        self._reading: asyncio.Task[None] | None = None  # the model reads what the last turn added
+        self._approvals = Approvals(_loop_time, self.events.tell, self._add)
+        self._reading = ReadAhead(self._model, self._request)
+        self._turns = Turns(
+            self.events, self._conversation, self._approvals, self._reading, self._new_turn, agent.policy.approval_s
+        )
         self._news: list[CallOutcome] = []  # results that came late and were not told
-        self._push: Push | None = None
-        self._unsent: list[Event] = []  # what happened while nobody followed
-        self._held: list[Event] | None = None  # of a turn that is not confirmed
         self._on_news: Callable[[], None] | None = None
-        self._turns = journal.last_turn(self.id) if journal and id else 0
-        self._generation = 0
-        self._seq = 0
         self.in_doubt: tuple[Entry, ...] = tuple(journal.take_over(self.id)) if journal and id else ()
         for entry in self.in_doubt:
             self._conversation.add(in_doubt_items(entry), turn_runs=False)
@@ -116,7 +104,7 @@ class Session:
     async def __aexit__(self, *_: object) -> None:
         """End what still runs."""
         await self.interrupt()
-        await self._stop_reading()
+        await self._reading.stop()
         await self._executor.aclose()
 
     @property
@@ -186,7 +174,7 @@ class Session:
         """As `approve`, with the events as they happen."""
 
         async def produce(push: Push) -> None:
-            self._check_idle()
+            self._turns.check_idle()
             job = self._approvals.approve(call_id)
             await self.run_turn(lambda turn: turn.resume(job), push)
 
@@ -246,18 +234,7 @@ class Session:
         Returns:
             Whether there was anything to cut.
         """
-        task = self._task
-        if task is None or task is asyncio.current_task():
-            if not self._conversation.cut_last(played_ms):
-                return False
-            self._generation += 1
-            self._approvals.expire("user")
-            return True
-        if not self._interrupted:  # a second one waits for the first: it must not break its clean-up
-            self._interrupted, self._played_ms = True, played_ms
-            task.cancel()
-        await asyncio.wait([task])
-        return True
+        return await self._turns.interrupt(played_ms)
 
     @property
     def may_anticipate(self) -> bool:
@@ -269,19 +246,11 @@ class Session:
 
     def confirm(self, confirmed: asyncio.Event) -> None:
         """The user has finished: the turn that began before counts, and what it did so far is told."""
-        held, self._held = self._held, None
-        self._conversation.forget_unheard()
-        for event in held or ():
-            self._deliver(event)
-        confirmed.set()
+        self._turns.confirm(confirmed)
 
     async def withdraw(self) -> None:
         """End the running turn as if it had never been: the user went on."""
-        self._withdrawn = True
-        try:
-            await self.interrupt()
-        finally:
-            self._withdrawn = False
+        await self._turns.withdraw()
 
     def with_unheard(self, audio: Audio) -> Audio:
         """``audio`` behind what was said before a pause, where that turn was cut off before it was understood."""
@@ -290,17 +259,17 @@ class Session:
     @contextmanager
     def followed_by(self, push: Push, on_news: Callable[[], None]) -> Generator[None]:
         """Inside, ``push`` takes what happens between turns, and ``on_news`` is called when a result comes late."""
-        self._push, self._on_news = push, on_news
-        self._flush()
+        self._on_news = on_news
         try:
-            yield
+            with self.events.to(push):
+                yield
         finally:
-            self._push = self._on_news = None
+            self._on_news = None
 
     @property
     def is_busy(self) -> bool:
         """Whether a turn runs."""
-        return self._task is not None
+        return self._turns.is_busy
 
     async def run_turn(self, work: Work, push: Push, confirmed: asyncio.Event | None = None) -> None:
         """Run one turn to its end, and tell about it.
@@ -314,58 +283,13 @@ class Session:
             UsageError: A turn is still running.
             SaysoError: It failed; `TurnFailed` was the last event.
         """
-        self._check_idle()
-        self._task = task = asyncio.current_task()
-        assert task is not None
-        self._interrupted, self._played_ms = False, None
-        self._turns += 1
-        outer, self._push = self._push, push
-        self._flush()
-        if confirmed is None:
-            self._conversation.forget_unheard()
-        else:
-            self._held = []
-        turn = self._new_turn(confirmed)
-        failure: BaseException | None = None
-        try:
-            self._emit_event(TurnStarted())
-            await self._stop_reading()
-            await work(turn)
-            if confirmed is not None:
-                await confirmed.wait()
-        except BaseException as error:
-            failure = error
-        try:
-            self._end_turn(turn, failure, task)
-        finally:
-            self._push = outer
-
-    def _end_turn(self, turn: Turn, failure: BaseException | None, task: asyncio.Task[Any]) -> None:
-        if self._interrupted and self._withdrawn:
-            self._task = self._held = None
-            self._conversation.catch_up()
-            task.uncancel()
-            return
-        items = self._conversation.remember(turn.items, turn.voiced, whole=failure is None, played_ms=self._played_ms)
-        self._task = None
-        self._reading = asyncio.create_task(self._read_ahead())
-        if self._interrupted:  # whatever broke in a turn that was cut off belongs to the cut
-            task.uncancel()
-            self._end_interrupted(turn, items)
-        elif failure is None:
-            self._ask_for_approval(turn)
-            reason = "completed" if turn.understood else "no_speech"
-            self._emit_event(TurnDone(reason=reason, text=reply_text(items), stages=dict(turn.stages)))
-        else:
-            if isinstance(failure, Exception):
-                self._emit_event(TurnFailed(message=str(failure) or type(failure).__name__))
-            raise failure
+        await self._turns.run(work, push, confirmed)
 
     def answer(self, what: Input, sample_rate_hz: int | None = None) -> Work:
         """What a turn does that answers ``what``."""
 
         async def work(turn: Turn) -> None:
-            async with self._getting_ready(what):
+            async with self._reading.beside(what):
                 user = await listen(what, sample_rate_hz, hears=self._model.profile.hears)
                 if user is not None:
                     await turn.run(user)
@@ -377,16 +301,12 @@ class Session:
         news, self._news = self._news, []
         await turn.follow(news)
 
-    def _check_idle(self) -> None:
-        if self._task is not None:
-            raise UsageError("A turn is still running in this session.", "Await it, or call interrupt() first.")
-
     def _new_turn(self, confirmed: asyncio.Event | None) -> Turn:
-        number = self._turns
+        number = self.events.turn
 
         def emit(event: Event) -> None:
-            if self._task is not None and self._turns == number:  # after its end a turn has nothing to say
-                self._emit_event(event)
+            if self.is_busy and self.events.turn == number:  # after its end a turn has nothing to say
+                self.events.emit(event)
 
         return Turn(
             model=self._model,
@@ -398,7 +318,7 @@ class Session:
             filler=lambda name: self._lines.filler(self._executor.spec(name)),
             waits=self.agent.waits,
             interpret=self._interpret,
-            moment=Moment(number, self._generation, confirmed),
+            moment=Moment(number, self.events.generation, confirmed),
             policy=self.agent.policy,
         )
 
@@ -417,68 +337,9 @@ class Session:
         self._news.clear()  # they are in history, where the model sees them now
         return None
 
-    def _ask_for_approval(self, turn: Turn) -> None:
-        if turn.asked is None:
-            return
-        job, question = turn.asked
-        spoken_s = total_ms(turn.voiced) / 1000
-        approval = Approval(job, question, _loop_time() + spoken_s + self.agent.policy.approval_s)
-        self._approvals.ask(approval)
-        self._emit_event(
-            ApprovalRequested(
-                call_id=approval.call_id,
-                name=approval.name,
-                arguments=approval.arguments,
-                question=question,
-                expires_s=approval.expires_s,
-            )
-        )
-
-    def _tell_resolved(self, approval: Approval, decision: Decision, by: By, output: ToolOutput | None) -> None:
-        if output is not None:
-            self._conversation.add([output], turn_runs=self._task is not None)
-        self.tell(ApprovalResolved(call_id=approval.call_id, name=approval.name, decision=decision, by=by))
-
-    def _end_interrupted(self, turn: Turn, items: list[Item]) -> None:
-        for item in items:
-            if isinstance(item, ToolOutput) and item.status == "running":
-                self._emit_event(
-                    CallFinished(
-                        call_id=item.call_id, name=item.name, status="running", output=item.output, seconds=0.0
-                    )
-                )
-        self._generation += 1
-        played_ms = total_ms(turn.voiced) if self._played_ms is None else self._played_ms
-        self._emit_event(Interrupted(played_ms=played_ms))
-        self._emit_event(TurnDone(reason="interrupted", text=reply_text(items), stages=dict(turn.stages)))
-
-    @asynccontextmanager
-    async def _getting_ready(self, what: Input) -> AsyncGenerator[None, None]:
-        """While sound is taken in, and somebody may still speak, the model loads and reads its prompt."""
-        if isinstance(what, str):
-            yield
-            return
-        warming = asyncio.create_task(self._model.warm(self._request()))
-        try:
-            yield
-        finally:
-            warming.cancel()
-            await asyncio.wait([warming])
-            if not warming.cancelled():
-                warming.exception()  # the turn itself met what is wrong
-
-    async def _read_ahead(self) -> None:
-        """While the reply is played and the user thinks, the model reads what the turn added to the conversation."""
-        try:
-            await self._model.warm(self._request())
-        except Exception:
-            _log.debug("the model could not read ahead", exc_info=True)  # the next turn meets what is wrong
-
-    async def _stop_reading(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
-            self._reading = None
+    def _add(self, item: Item) -> None:
+        """Take in what happened outside a turn."""
+        self._conversation.add([item], turn_runs=self.is_busy)
 
     def _request(self) -> ModelRequest:
         """The part of every round that is constant in a turn."""
@@ -502,40 +363,11 @@ class Session:
 
     def _keep_late(self, outcome: CallOutcome) -> None:
         """Keep the outcome of a call that ended after its round: in history, and to be told."""
-        self._conversation.add([outcome.item], turn_runs=self._task is not None)
+        self._add(outcome.item)
         if outcome.status != "cancelled" and not outcome.silent:
             self._news.append(outcome)
             if self._on_news is not None:
                 self._on_news()
-
-    def tell(self, event: Event) -> None:
-        """Stamp an event that belongs to no turn, and hand it on."""
-        self._deliver(self._stamped(event))
-
-    def _emit_event(self, event: Event) -> None:
-        """Stamp an event of the running turn and hand it on, once the turn counts."""
-        if self._held is None:
-            self.tell(event)
-        else:
-            self._held.append(self._stamped(event))
-
-    def _stamped(self, event: Event) -> Event:
-        return replace(event, turn=self._turns, generation=self._generation, time_s=_loop_time())
-
-    def _deliver(self, event: Event) -> None:
-        """Number an event and hand it on; where nobody follows, the next one who does gets it."""
-        self._seq += 1
-        numbered = replace(event, seq=self._seq)
-        if self._push is None:
-            self._unsent.append(numbered)
-        else:
-            self._push(numbered)
-
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        for event in unsent:
-            if self._push is not None:
-                self._push(event)
 
 
 async def _whole(stream: AsyncGenerator[Event, None]) -> TurnResult:

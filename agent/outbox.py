@@ -1,0 +1,82 @@
+"""`Outbox`: the events of a session on their way to whoever follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeAlias
+
+from sayso.events import Event
+
+Push: TypeAlias = Callable[[Event], None]
+"""Takes an event; never fails, never waits."""
+
+
+class Outbox:
+    """Stamps events, numbers them and hands them on. What happens while nobody follows, the next one who does gets.
+
+    Args:
+        now: The session's clock in seconds.
+
+    Attributes:
+        turn: The number of the running turn, or of the last.
+        generation: Raised by every interruption.
+    """
+
+    def __init__(self, now: Callable[[], float], *, turn: int) -> None:
+        self.turn = turn
+        self.generation = 0
+        self._now = now
+        self._seq = 0
+        self._push: Push | None = None
+        self._unsent: list[Event] = []
+        self._held: list[Event] | None = None  # of a turn that does not count yet
+
+    @contextmanager
+    def to(self, push: Push) -> Generator[None]:
+        """Inside, ``push`` takes the events."""
+        outer, self._push = self._push, push
+        unsent, self._unsent = self._unsent, []
+        for event in unsent:
+            push(event)
+        try:
+            yield
+        finally:
+            self._push = outer
+
+    def hold(self) -> None:
+        """A turn begins that does not count yet: what it emits is kept back."""
+        self._held = []
+
+    def release(self) -> None:
+        """The turn counts: what it emitted so far is handed on."""
+        held, self._held = self._held, None
+        for event in held or ():
+            self._deliver(event)
+
+    def drop(self) -> None:
+        """The turn never happened."""
+        self._held = None
+
+    def emit(self, event: Event) -> None:
+        """An event of the running turn."""
+        if self._held is None:
+            self.tell(event)
+        else:
+            self._held.append(self._stamped(event))
+
+    def tell(self, event: Event) -> None:
+        """An event that belongs to no turn."""
+        self._deliver(self._stamped(event))
+
+    def _stamped(self, event: Event) -> Event:
+        return replace(event, turn=self.turn, generation=self.generation, time_s=self._now())
+
+    def _deliver(self, event: Event) -> None:
+        self._seq += 1
+        numbered = replace(event, seq=self._seq)
+        if self._push is None:
+            self._unsent.append(numbered)
+        else:
+            self._push(numbered)

@@ -156,11 +156,12 @@ def _print_table(found: list[IndexStatus]) -> None:
 
     from sayso.models.store.files import text_size
 
-    table = Table(
-        "name", "documents", "passages", "with meaning", "size", "updated", "folders", box=None, pad_edge=False
-    )
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "documents", "passages", "with meaning", "size", "updated", "folders"):
+        numeric = title in ("documents", "passages", "with meaning", "size")
+        table.add_column(title, justify="right" if numeric else "left", no_wrap=title != "folders", overflow="fold")
     for one in found:
-        updated = datetime.fromtimestamp(one.updated).strftime("%Y-%m-%d %H:%M") if one.updated else "never finished"
+        updated = datetime.fromtimestamp(one.updated).strftime("%Y-%m-%d") if one.updated else "unfinished"
         counts = (str(one.documents), str(one.chunks), str(one.embedded), text_size(one.size_bytes))
         table.add_row(*map(Text, (one.name, *counts, updated, ", ".join(map(str, one.folders)))))
     Console().print(table)

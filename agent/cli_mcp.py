@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -38,7 +40,8 @@ def mcp(
 
     if not path.startswith("/"):
         raise UsageError(f"The path {path!r} does not begin with a slash.", "For example: --path /mcp")
-    server = McpToolServer(load_tools(tools) if tools is not None else BUILTIN_TOOLS)
+    with redirect_stdout(sys.stderr):  # standard output is the wire
+        server = McpToolServer(load_tools(tools) if tools is not None else BUILTIN_TOOLS)
     if not http:
         asyncio.run(server.stdio())
         return

@@ -262,7 +262,7 @@ async def serving(**options: Any) -> AsyncIterator[str]:
     config = uvicorn.Config(McpToolServer(TOOLS).app(**options), port=0, log_level="warning", lifespan="on")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.001)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/mcp"

@@ -27,6 +27,7 @@ class Conversation:
         self._keeps_audio = keeps_audio
         self._last: list[Voiced] | None = None  # the audio of the last turn, which may still be playing
         self._last_start = 0  # of its items
+        self._earlier: list[Item] = []  # what the words of the running turn settled: it comes before them
         self._later: list[Item] = []  # what came while a turn ran
         self._unheard: Audio | None = None  # speech whose turn was cut off before it was understood
 
@@ -55,6 +56,8 @@ class Conversation:
             elif not self._keeps_audio:
                 kept[0] = replace(user, audio=None)
         kept = settled(kept)
+        self.items += self._earlier
+        self._earlier = []
         self._last, self._last_start = (voiced if whole else None), len(self.items)
         self.items += kept
         self.catch_up()
@@ -75,10 +78,14 @@ class Conversation:
         else:
             self.items += items
 
+    def settle(self, item: Item) -> None:
+        """Take in what an open question came to, before the words that settled it."""
+        self._earlier.append(item)
+
     def catch_up(self) -> None:
         """No turn runs any more, and it left nothing: take in what came meanwhile."""
-        self.items += self._later
-        self._later = []
+        self.items += self._earlier + self._later
+        self._earlier, self._later = [], []
 
     def with_unheard(self, audio: Audio) -> Audio:
         """``audio`` behind what was said before a pause, where that turn was cut off before it was understood."""

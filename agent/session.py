@@ -16,7 +16,7 @@ from sayso.events import (
     Event,
 )
 from sayso.intake import Frames, Input, listen
-from sayso.items import Audio, Item
+from sayso.items import Audio, Item, ToolOutput
 from sayso.live import Live
 from sayso.models.base import ModelRequest
 from sayso.outbox import Outbox, Push
@@ -86,7 +86,7 @@ class Session:
         self._speak = self._model.profile.speaks if speak is None else speak
         self._lines = Lines(self._model, self._voice)
         self._conversation = Conversation(keeps_audio=self._model.profile.keeps_audio)
-        self._approvals = Approvals(_loop_time, self.events.tell, self._add)
+        self._approvals = Approvals(_loop_time, self.events.tell, self._settle)
         self._reading = ReadAhead(self._model, self._request)
         self._turns = Turns(
             self.events, self._conversation, self._approvals, self._reading, self._new_turn, agent.policy.approval_s
@@ -337,9 +337,12 @@ class Session:
         self._news.clear()  # they are in history, where the model sees them now
         return None
 
-    def _add(self, item: Item) -> None:
-        """Take in what happened outside a turn."""
-        self._conversation.add([item], turn_runs=self.is_busy)
+    def _settle(self, output: ToolOutput) -> None:
+        """A call that waited will not run."""
+        if self.is_busy:
+            self._conversation.settle(output)
+        else:
+            self._conversation.add([output], turn_runs=False)
 
     def _request(self) -> ModelRequest:
         """The part of every round that is constant in a turn."""
@@ -363,7 +366,7 @@ class Session:
 
     def _keep_late(self, outcome: CallOutcome) -> None:
         """Keep the outcome of a call that ended after its round: in history, and to be told."""
-        self._add(outcome.item)
+        self._conversation.add([outcome.item], turn_runs=self.is_busy)
         if outcome.status != "cancelled" and not outcome.silent:
             self._news.append(outcome)
             if self._on_news is not None:

@@ -146,11 +146,11 @@ def _answer(description: str, example: str, ctx: Context) -> AudioFound:
 
 
 def _by_description(library: VoiceLibrary, description: str, ctx: Context) -> AudioFound:
-    from sayso.tools.voices.words import parse_wish
+    from sayso.tools.voices.ranking import read_wish
 
     if not description:
         raise ToolError("Nothing was described.", "Ask the user which voice or sound is wanted.")
-    wish = parse_wish(description)
+    wish = read_wish(library, description)
     if wish.normal:
         _speak_as(ctx, None)
         ctx.state.pop(STATE_KEY, None)

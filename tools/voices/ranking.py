@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sayso.tools.voices.clips import may_speak
 from sayso.tools.voices.library import Entry, VoiceLibrary
-from sayso.tools.voices.words import Figure, Wish
+from sayso.tools.voices.meaning import nearest_known
+from sayso.tools.voices.words import Figure, Wish, parse_wish
 
 _FIGURES: Mapping[Figure, Callable[[Entry], float | None]] = {
     "pitch": lambda entry: entry.pitch_hz,
@@ -16,6 +18,21 @@ _FIGURES: Mapping[Figure, Callable[[Entry], float | None]] = {
     "melody": lambda entry: entry.pitch_sd_semitones,
 }
 _DEFAULT = "af_heart"
+
+
+def read_wish(library: VoiceLibrary, description: str) -> Wish:
+    """What a description asks for; words that neither are known nor occur in the library are read by their meaning.
+
+    For that MiniLM has to be on this machine (``sayso models pull minilm``); without it such words are ignored.
+    """
+    wish = parse_wish(description)
+    strange = [word for word in wish.rest if not library.matches([word])]
+    near = nearest_known(strange) if strange else {}
+    if not near:
+        return wish
+    return parse_wish(
+        " ".join(near.get(word, word) for word in re.findall(r"[^\W\d_]+|[^\w\s]+", description.casefold()))
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,10 +73,16 @@ def parse_wish(text: str) -> Wish:
         if meaning is not None:
             reader.take(meaning, negated=negated_for > 0)
             reader.understood.append(word)
+            negated_for = 0  # it was about this word
         elif word not in _lexicon()["empty"]:
             reader.rest.append(word)
         negated_for -= 1
     return reader.wish()
+
+
+def known_words() -> list[str]:
+    """The English words that say something of a voice: gender, accent, figures, notes."""
+    return [word for word, meaning in _lexicon()["english"].items() if not meaning.startswith("flag")]
 
 
 def searchable(text: str) -> str:

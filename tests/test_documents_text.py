@@ -181,6 +181,11 @@ def test_any_markup_is_read(text):
             pass
 
 
+def test_a_huge_line_takes_no_quadratic_time():
+    line = "**a `b [c](d __e " * 100_000
+    assert extract("a.md", line.encode()).blocks[0].text.startswith("**a `b [c](d __e **a")
+
+
 def test_chunks_stay_under_their_heading_and_on_their_page():
     document = Document(
         "Guide",

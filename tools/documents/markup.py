@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+MAX_LINE_CHARS = 5000
+"""A longer line keeps its markup: some patterns take time by the square of its length."""
+
 _ATX = re.compile(r" {0,3}(#{1,6})[ \t]+(.*?)[ \t]*#*[ \t]*")
 _UNDERLINE = re.compile(r"([=\-~^\"'*+#`:.])\1{2,}[ \t]*")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
@@ -128,8 +131,9 @@ class _Reader:
     def _clean(self, line: str) -> str:
         if self._markdown:
             line = _BULLET.sub("", _QUOTE.sub("", line))
-            for pattern, words in _INLINE:
-                line = pattern.sub(words, line)
+            if len(line) <= MAX_LINE_CHARS:
+                for pattern, words in _INLINE:
+                    line = pattern.sub(words, line)
             if line.lstrip().startswith("|"):
                 line = ", ".join(cell.strip() for cell in line.strip().strip("|").split("|") if cell.strip())
         return " ".join(line.replace("\0", " ").split())

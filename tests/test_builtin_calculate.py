@@ -14,7 +14,7 @@ from sayso.testing import run
 from sayso.tools import Executor
 from sayso.tools.builtin import calculate
 from sayso.tools.builtin.calculate import evaluate
-from sayso.tools.builtin.spoken_numbers import replace_number_words
+from sayso.tools.spoken_numbers import replace_number_words
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,20 @@ def test_approval_is_required() -> None:
         require_approval(inner, "Shall I greet {whom}?")
 
 
+def test_a_rule_decides_which_calls_need_approval(caplog: pytest.LogCaptureFixture) -> None:
+    def long(arguments: dict[str, Any]) -> bool:
+        return len(arguments["name"]) > 3
+
+    asking = require_approval(Counting().tool("inline"), when=long)
+    executor = Executor([asking])
+    for name, status in (("Ann", "ok"), ("Annabel", "waiting")):
+        assert run(executor.call(ToolCall(name, asking.name, {"name": name}))).status == status
+
+    broken = require_approval(asking, when=lambda arguments: arguments["no such"])
+    assert run(Executor([broken]).call(ToolCall("c1", broken.name, {"name": "Ann"}))).status == "waiting"
+    assert "the rule for approval failed" in caplog.text
+
+
 def test_too_many_calls_are_refused(mode: str) -> None:
     clock, counting = Clock(), Counting()
     ctx = Context(clock=clock)

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -97,6 +97,10 @@ class Context:
         """
         self._report(value)
         await asyncio.sleep(0)  # lets the progress be shown before the tool computes on
+
+    def reporting(self, report: Callable[[Any], Any]) -> Context:
+        """The same call, whose progress is what ``report`` makes of each value."""
+        return replace(self, _report=lambda value: self._report(report(value)))
 
     def for_call(self, call_id: str, report: Callable[[Any], None]) -> Context:
         """The context of one call: the same session, with its own id, progress and cancellation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -10,6 +11,8 @@ from sayso.tools.job import Job
 from sayso.tools.journal import Journal
 from sayso.tools.policy import PLAIN
 from sayso.tools.say import plain_question
+
+_log = logging.getLogger(__name__)
 
 AfterUntrusted: TypeAlias = Literal["allow", "ask", "forbid"]
 """What becomes of a write in a turn that read text from outside."""
@@ -66,7 +69,7 @@ class Guard:
             if tool.policy.on_duplicate == "reject":
                 return found
             return _ask(f"{found.output} {self._question(job)}")
-        if tool.policy.approval or (tool.effect.changes_something and after_untrusted == "ask"):
+        if _needs_approval(job) or (tool.effect.changes_something and after_untrusted == "ask"):
             return _ask(self._question(job))
         return None
 
@@ -98,6 +101,17 @@ class Guard:
     def _question(self, job: Job) -> str:
         ask = job.tool.question
         return (ask(job.arguments) if ask else "") or plain_question(job.tool.name, job.arguments)
+
+
+def _needs_approval(job: Job) -> bool:
+    tool = job.tool
+    if not tool.policy.approval or tool.asks is None:
+        return tool.policy.approval
+    try:
+        return bool(tool.asks(job.arguments))
+    except Exception:
+        _log.exception("%s: the rule for approval failed, so a person is asked", tool.name)
+        return True
 
 
 def _ask(question: str) -> Held:

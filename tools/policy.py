@@ -12,6 +12,9 @@ OnDuplicate: TypeAlias = Literal["allow", "reject", "replace", "confirm"]
 Question: TypeAlias = Callable[[dict[str, Any]], str]
 """From a call's validated arguments to what a person is asked before it runs."""
 
+Asks: TypeAlias = Callable[[dict[str, Any]], bool]
+"""Whether a call with these validated arguments needs a person's agreement."""
+
 OUTPUT_TOKENS = 1000
 """Of a result that a model is shown, unless a tool says otherwise."""
 

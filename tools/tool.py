@@ -16,7 +16,7 @@ from sayso.errors import ToolDefinitionError
 from sayso.items import JsonObject, ToolExample, ToolSpec
 from sayso.tools.context import Context
 from sayso.tools.limits import Limit
-from sayso.tools.policy import OUTPUT_TOKENS, PLAIN, OnDuplicate, Policy, Question
+from sayso.tools.policy import OUTPUT_TOKENS, PLAIN, Asks, OnDuplicate, Policy, Question
 from sayso.tools.say import Speak, compile_question, compile_say
 from sayso.tools.schema import FunctionSchema, InvalidArguments, Validate, read_function, where
 
@@ -79,6 +79,7 @@ class Tool(Generic[P, R]):
         limit: How many calls run at once, or None.
         speak: What to say of a result without asking the model, or None.
         policy: How calls are scheduled, guarded and answered.
+        asks: Which calls need approval, where ``policy.approval`` is set; None: all.
         question: What a person is asked before a call that needs approval; None: made from name and arguments.
         receiver: ``self`` or ``cls`` where this is a method that is not bound yet.
         where: ``file:line`` of the definition.
@@ -95,6 +96,7 @@ class Tool(Generic[P, R]):
     limit: Limit | None = None
     speak: Speak | None = None
     policy: Policy = PLAIN
+    asks: Asks | None = None
     question: Question | None = None
     receiver: str | None = None
     where: str = ""
@@ -161,7 +163,7 @@ def tool(
     examples: Mapping[str, JsonObject] | None = None,
     resource: str | None = None,
     on_duplicate: OnDuplicate = "allow",
-    approval: bool | None = None,
+    approval: bool | Asks | None = None,
     confirm: str | Question | None = None,
     retries: int = 0,
     background: bool = False,
@@ -186,7 +188,7 @@ def tool(
     examples: Mapping[str, JsonObject] | None = None,
     resource: str | None = None,
     on_duplicate: OnDuplicate = "allow",
-    approval: bool | None = None,
+    approval: bool | Asks | None = None,
     confirm: str | Question | None = None,
     retries: int = 0,
     background: bool = False,
@@ -220,7 +222,8 @@ def tool(
         examples: Spoken requests, each with the arguments it should give.
         resource: See `Policy`, as for all that follow but ``confirm``.
         on_duplicate: What becomes of a write that was made before.
-        approval: A person has to agree first; None: where the effect is irreversible.
+        approval: A person has to agree first; None: where the effect is irreversible. A function of the validated
+            arguments decides call by call.
         confirm: What the person is asked: a template over the arguments (``"Shall I send {amount} euros to {to}?"``)
             or a function of the validated arguments.
         retries: Attempts after a failed one; pure and read only.
@@ -239,10 +242,11 @@ def tool(
         schema = read_function(plain, local_names)
         place = f"{where(plain)}: tool '{plain.__name__}'"
         title = plain.__name__ if name is None else name
-        _check(place, title, timeout_s, max_concurrency)
+        check_name(title, place)
+        _check(place, timeout_s, max_concurrency)
         mode, kind = _mode(plain, thread, place), _effect(effect, place)
-        asks = kind is Effect.IRREVERSIBLE if approval is None else approval
-        policy = Policy(resource, on_duplicate, asks, retries, background, reply, untrusted, max_output_tokens)
+        asked = kind is Effect.IRREVERSIBLE if approval is None else bool(approval)
+        policy = Policy(resource, on_duplicate, asked, retries, background, reply, untrusted, max_output_tokens)
         policy = PLAIN if policy == PLAIN else policy
         policy.check(place, changes_something=kind.changes_something)
         return Tool(
@@ -263,6 +267,7 @@ def tool(
             limit=None if max_concurrency is None else Limit(max_concurrency),
             speak=None if say is None else compile_say(say, _result_type(schema.returns, mode), place),
             policy=policy,
+            asks=approval if callable(approval) else None,
             question=None if confirm is None else compile_question(confirm, schema.parameters, place),
             receiver=schema.receiver,
             where=where(plain),
@@ -302,7 +307,12 @@ def _effect(effect: str, place: str) -> Effect:
         raise ToolDefinitionError(f"{place} has effect {effect!r}.", f"Effects are: {', '.join(Effect)}.") from None
 
 
-def _check(place: str, name: str, timeout_s: float | None, max_concurrency: int | None) -> None:
+def check_name(name: str, place: str) -> None:
+    """Refuse a name that models cannot call.
+
+    Raises:
+        ToolDefinitionError: It is one; ``place`` says whose.
+    """
     if not _NAME.fullmatch(name):
         raise ToolDefinitionError(
             f"{place} is named {name!r}, which models cannot call.",
@@ -310,6 +320,9 @@ def _check(place: str, name: str, timeout_s: float | None, max_concurrency: int 
         )
     if name == "none":
         raise ToolDefinitionError(f"{place} is named 'none', which is what models say for no tool.", "Rename it.")
+
+
+def _check(place: str, timeout_s: float | None, max_concurrency: int | None) -> None:
     if timeout_s is not None and not 0 < timeout_s < float("inf"):
         raise ToolDefinitionError(f"{place} has timeout_s={timeout_s}.", "Give seconds above 0, or None for no limit.")
     if max_concurrency is not None and max_concurrency < 1:

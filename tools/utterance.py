@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from sayso.tools.spoken_numbers import replace_number_words
+
 _TRADITIONAL = (
     "對沒問題認確錯發說這樣為會個過還後萬億兩幫麼嗎請錢點塊給轉來時見別謝"
     "當實議絕煩處辦讓現馬設計聯訂關開幾從該嗯夠應許準變裡裏查門鎖將願"
@@ -45,8 +47,6 @@ def words(text: str) -> tuple[str, ...]:
     Punctuation is left out, but for question marks, which change what a yes means. Whatever else is no word (``<``,
     ``$``) is a word of its own, so that nothing unknown is passed over.
     """
-    from sayso.tools.builtin.spoken_numbers import replace_number_words  # late: its package imports every built-in tool
-
     plain = unicodedata.normalize("NFKC", text).casefold().translate(_SCRIPT)
     plain = _THOUSANDS.sub("", _APOSTROPHE.sub("", plain))
     plain = _HAN_NUMBER.sub(lambda found: f" {_han_number(found[0])} ", plain)

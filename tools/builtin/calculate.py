@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from sayso.errors import ToolError
-from sayso.tools.builtin.spoken_numbers import replace_number_words
+from sayso.tools.spoken_numbers import replace_number_words
 from sayso.tools.tool import tool
 
 MAX_CHARS = 300

@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from fractions import Fraction
 
-from sayso.tools.builtin.spoken_numbers import replace_number_words
+from sayso.tools.spoken_numbers import replace_number_words
 
 SECOND, MINUTE, HOUR, DAY, WEEK = 1, 60, 3600, 86_400, 604_800
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import time
 
-from sayso.tools.builtin.spoken_numbers import replace_number_words
+from sayso.tools.spoken_numbers import replace_number_words
 
 _NAMED = {"noon": time(12), "midday": time(12), "midnight": time(0)}
 _HALF_OF_DAY = re.compile(r"\s*(am|pm|in the morning|in the afternoon|in the evening|at night|tonight)$")

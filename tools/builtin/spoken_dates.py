@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from datetime import date, timedelta
 
-from sayso.tools.builtin.spoken_numbers import replace_number_words
+from sayso.tools.spoken_numbers import replace_number_words
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MONTHS = [name.casefold() for name in calendar.month_name]

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from typing_extensions import ParamSpec, TypeVar
 
-from sayso.tools.tool import Tool
-from sayso.tools.tool import _check as check  # pyright: ignore[reportPrivateUsage]
+from sayso.tools.tool import Tool, check_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,7 +19,7 @@ def rename(tool: Tool[P, R], name: str) -> Tool[P, R]:
     Raises:
         ToolDefinitionError: Models cannot call ``name``.
     """
-    check(tool.where, name, None, None)
+    check_name(name, tool.where)
     return replace(tool, spec=replace(tool.spec, name=name))
 
 

@@ -51,7 +51,7 @@ def redact(tool: Tool[P, R], patterns: Iterable[str | re.Pattern[str]], mark: st
 
     def steps(arguments: dict[str, Any], ctx: Context) -> Generator[Context, Any, Any]:
         try:
-            result = yield _reporting(ctx, clean)
+            result = yield ctx.reporting(lambda value: cleaned(value, clean))
         except Exception as error:
             raise _cleaned_error(error, clean, tool.name) from None
         return cleaned(result, clean)
@@ -63,12 +63,6 @@ def redact(tool: Tool[P, R], patterns: Iterable[str | re.Pattern[str]], mark: st
             raise InvalidArguments(clean(str(error))) from None
 
     return dataclasses.replace(around(tool, steps), validate=validate)
-
-
-def _reporting(ctx: Context, clean: Clean) -> Context:
-    """The same call's context, whose progress is cleaned."""
-    report = ctx._report  # pyright: ignore[reportPrivateUsage]
-    return dataclasses.replace(ctx, _report=lambda value: report(cleaned(value, clean)))
 
 
 def cleaned(value: Any, clean: Clean) -> Any:

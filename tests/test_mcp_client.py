@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -169,6 +170,79 @@ def test_a_needed_server_that_does_not_start_says_why(server: Any, why: str) -> 
 
     with pytest.raises(McpServerError, match=f"MCP server 'gone' did not start: .*{why}"):
         real(main())
+
+
+def test_one_that_fails_does_not_wait_for_one_that_hangs() -> None:
+    hangs = Stdio("hangs", sys.executable, ["-c", "input(); input()"])
+
+    async def main() -> None:
+        async with asyncio.timeout(20), McpServers([hangs, Stdio("gone", "no-such-program-here")]):
+            raise AssertionError
+
+    with pytest.raises(McpServerError, match="'gone' did not start"):
+        real(main())
+
+
+def test_leaving_while_servers_still_start_ends_their_programs(tmp_path: Path) -> None:
+    program = f"import os, sys; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); sys.stdin.read()"
+
+    async def main() -> None:
+        entering = asyncio.create_task(McpServers([Stdio("slow", sys.executable, ["-c", program])]).__aenter__())
+        pid = tmp_path / "pid"
+        await until(lambda: pid.exists() and bool(pid.read_text()))
+        entering.cancel()
+        await asyncio.wait([entering])
+        assert entering.cancelled()
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid.read_text()), 0)
+
+    real(main())
+
+
+def test_a_call_that_was_lost_does_not_take_others_with_it(tmp_path: Path) -> None:
+    """Over HTTP every call has its own connection: one that fails says nothing about one that still runs."""
+    import uvicorn
+    from starlette.responses import Response
+
+    started, go_on = asyncio.Event(), asyncio.Event()
+    server = MCPServer("web")
+
+    @server.tool()
+    async def slow() -> str:
+        started.set()
+        await go_on.wait()
+        return "slow, but done"
+
+    @server.tool()
+    def broken() -> str:
+        raise AssertionError("never reached")
+
+    inner = server.streamable_http_app()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if (b"mcp-name", b"broken") in scope.get("headers", ()):
+            await Response("bad gateway", 502)(scope, receive, send)
+        else:
+            await inner(scope, receive, send)
+
+    async def main() -> tuple[CallOutcome, CallOutcome]:
+        web = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="on"))
+        task = asyncio.create_task(web.serve())
+        await until(lambda: web.started)
+        url = f"http://127.0.0.1:{web.servers[0].sockets[0].getsockname()[1]}/mcp"
+        async with McpServers([Http("web", url, effects={"*": "write"})], backoff=QUICK) as servers:
+            first = asyncio.create_task(call(servers, "web_slow"))
+            await started.wait()
+            broken_off = await call(servers, "web_broken")
+            go_on.set()
+            done = await first
+        web.should_exit = True
+        await task
+        return broken_off, done
+
+    broken_off, done = real(main())
+    assert "It is not known whether it took effect" in broken_off.output
+    assert "slow, but done" in done.output
 
 
 def test_a_server_that_is_not_needed_may_come_later(tmp_path: Path) -> None:

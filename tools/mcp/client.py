@@ -79,10 +79,7 @@ class McpServers:
             Connection(server, self._changed, self._on_elicit, self._backoff) for server in self._servers
         )
         try:
-            started = await asyncio.gather(*(one.start() for one in self._connections), return_exceptions=True)
-            for error in started:
-                if error is not None:
-                    raise error
+            await asyncio.gather(*(one.start() for one in self._connections))
         except BaseException:
             await self.aclose()
             raise

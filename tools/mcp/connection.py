@@ -88,8 +88,10 @@ class Connection:
         self._on_elicit = on_elicit
         self._backoff = backoff
         self._client: Client | None = None
-        self._calls: set[str] = set()
+        self._calls: list[str] = []
+        self._connecting = False
         self._up, self._ended, self._refresh = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._idle = asyncio.Event()
         self._stop, self._tried = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._pause_s = backoff.first_s
@@ -112,6 +114,8 @@ class Connection:
         """End the connection (and the program behind it). Idempotent."""
         self._stop.set()
         if self._task is not None:
+            if self._connecting:  # a server that is slow to start does not hold up the end
+                self._task.cancel()
             try:
                 await asyncio.wait([self._task])
             except asyncio.CancelledError:
@@ -122,7 +126,6 @@ class Connection:
     # --- the owner ---------------------------------------------------------------------------------------------
 
     async def _own(self) -> None:
-        self._pause_s = self._backoff.first_s
         while not self._stop.is_set():
             try:
                 await self._live()
@@ -131,7 +134,8 @@ class Connection:
                 self.error = str(error)
             except Exception as error:  # whatever a server, its transport or the SDK does
                 self.error = _reason(error)
-            self._tried.set()
+            finally:
+                self._tried.set()
             if not self._stop.is_set():
                 _log.warning("MCP server '%s': %s; again in %g s", self.server.name, self.error, self._pause_s)
                 await _either(self._pause_s, self._stop)
@@ -141,9 +145,13 @@ class Connection:
         """Connect, and stay until the connection ends or is no longer wanted."""
         self._ended.clear()
         async with AsyncExitStack() as stack:
-            async with asyncio.timeout(self.server.start_timeout_s):
-                client = await stack.enter_async_context(self._open())
-                self._take(await _list(client))
+            self._connecting = True
+            try:
+                async with asyncio.timeout(self.server.start_timeout_s):
+                    client = await stack.enter_async_context(self._open())
+                    self._take(await _list(client))
+            finally:
+                self._connecting = False
             self.error, self._client, self._pause_s = "", client, self._backoff.first_s
             self._up.set()
             self._tried.set()
@@ -152,6 +160,9 @@ class Connection:
             finally:
                 self._client = None
                 self._up.clear()
+            if self._calls:  # where one call was lost, others may still get their answers
+                self._idle.clear()
+                await _either(self.server.timeout_s, self._idle, self._stop)
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[Client]:
@@ -191,8 +202,7 @@ class Connection:
 
     async def _listen(self, client: Client) -> None:
         """Newer servers tell of changes only on a stream that was asked for; it may break and has to be renewed."""
-        from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
-        from mcp.shared.exceptions import MCPError
+        from mcp.client.subscriptions import ListenNotSupportedError
 
         pause_s = self._backoff.first_s
         while True:
@@ -203,7 +213,7 @@ class Connection:
                         self._refresh.set()
             except ListenNotSupportedError:  # an older server: it sends notifications anyway
                 return
-            except (MCPError, SubscriptionLost, TimeoutError) as error:
+            except Exception as error:  # lost, refused, or not answered: what it was makes no difference
                 _log.debug("MCP server '%s': listening ended: %s", self.server.name, error)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, self._backoff.most_s)
@@ -222,7 +232,7 @@ class Connection:
 
     async def _elicit(self, context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
         assert self._on_elicit is not None
-        call_id = next(iter(self._calls)) if len(self._calls) == 1 else ""
+        call_id = self._calls[0] if len(self._calls) == 1 else ""
         request, schema = read_request(self.server.name, params, call_id)
         return await answer(request, schema, self._on_elicit)
 
@@ -241,9 +251,7 @@ class Connection:
             try:
                 return await self._call_once(tool, arguments, ctx)
             except _Lost as lost:
-                self._ended.set()  # HTTP has no connection that could end by itself
                 if attempts:
-                    self._up.clear()
                     continue
                 raise lost.error(tool, self.server.name, effect) from None
 
@@ -256,17 +264,23 @@ class Connection:
         async def report(progress: float, total: float | None, message: str | None) -> None:
             await ctx.report(Progress(progress, total, safe_text(redact(message or ""), 200)))
 
-        self._calls.add(ctx.call_id)
+        self._calls.append(ctx.call_id)
         try:
             return await client.call_tool(tool, arguments, progress_callback=report)
         except MCPError as error:
-            _raise_if_lost(error)
+            if (lost := _lost(error)) is not None:
+                if self._client is client:  # HTTP has no connection that could end by itself
+                    self._up.clear()
+                    self._ended.set()
+                raise lost from None
             raise ToolError(f"{tool}: {_words(error)}") from None
         except (ValidationError, RuntimeError) as error:
             reason = "does not follow the protocol" if isinstance(error, ValidationError) else _words(error)
             raise ToolError(f"{tool} ran, but its answer cannot be used: {reason}") from None
         finally:
-            self._calls.discard(ctx.call_id)
+            self._calls.remove(ctx.call_id)
+            if not self._calls:
+                self._idle.set()
 
     async def _ready(self) -> Client:
         with suppress(TimeoutError):
@@ -300,15 +314,14 @@ class _Lost(Exception):
         return ToolError(f"The connection to {server} broke while {tool} ran. Try again later.")
 
 
-def _raise_if_lost(error: Any) -> None:
+def _lost(error: Any) -> _Lost | None:
+    """Whether an error says that the answer will never come."""
     from mcp_types import CONNECTION_CLOSED, INTERNAL_ERROR, INVALID_REQUEST
 
-    if error.code == CONNECTION_CLOSED:
-        raise _Lost(refused=False) from None
     if (error.code, error.message) == (INVALID_REQUEST, "Session terminated"):  # HTTP 404: a session it has forgotten
-        raise _Lost(refused=True) from None
-    if (error.code, error.message) == (INTERNAL_ERROR, "Server returned an error response"):  # HTTP 400 to 599
-        raise _Lost(refused=False) from None
+        return _Lost(refused=True)
+    http_error = (error.code, error.message) == (INTERNAL_ERROR, "Server returned an error response")  # 400 to 599
+    return _Lost(refused=False) if http_error or error.code == CONNECTION_CLOSED else None
 
 
 async def _list(client: Client) -> list[types.Tool]:

@@ -1,12 +1,14 @@
-"""The command line: `sayso ask`, `talk`, `tools`, `voices`, `models` and `doctor`."""
+"""The command line: `sayso ask`, `talk`, `tools`, `calls`, `mcp`, `documents`, `voices`, `models` and `doctor`."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
+from contextlib import aclosing as closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,12 +16,29 @@ from rich.table import Table
 from rich.text import Text
 from typer.exceptions import TyperException
 
-from sayso.agent import Agent
+from sayso.cli_calls import calls
+from sayso.cli_documents import documents_app
+from sayso.cli_mcp import mcp
 from sayso.cli_models import models_app
+from sayso.cli_options import (
+    DEFAULT_INSTRUCTIONS,
+    EngineOption,
+    InstructionsOption,
+    LanguageOption,
+    McpOption,
+    SessionOption,
+    SizeOption,
+    ToolsOption,
+    VoiceOption,
+    build_agent,
+    check_writable,
+    chosen_tools,
+    with_mcp,
+)
+from sayso.cli_voices import voices_app
 from sayso.errors import SaysoError, UsageError
-from sayso.result import TurnResult
-from sayso.tools import Tool, load_tools
-from sayso.tools.builtin import BUILTIN_TOOLS
+from sayso.result import TurnResult, joined
+from sayso.tools import Tool
 
 app = typer.Typer(
     name="sayso",
@@ -29,20 +48,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models_app, name="models")
-
-Size = Literal["default", "small"]
-Engine = Literal["kokoro", "piper"]
-
-ToolsOption = Annotated[
-    Path | None,
-    typer.Option("--tools", metavar="FILE", help="A Python file with functions marked @tool.", show_default=False),
-]
-VoiceOption = Annotated[str | None, typer.Option("--voice", help="See `sayso voices`.", show_default=False)]
-SizeOption = Annotated[Size, typer.Option("--model", help="Embedded language model: 1.5B, or 0.5B for small machines.")]
-EngineOption = Annotated[Engine, typer.Option("--tts", help="What speaks; piper is an extra.")]
-LanguageOption = Annotated[str, typer.Option("--language", help="Spoken language, e.g. en, zh; 'auto' finds out.")]
-InstructionsOption = Annotated[str, typer.Option("--instructions", help="What the agent is told first.")]
-DEFAULT_INSTRUCTIONS = "You are a friendly voice assistant."
+app.add_typer(documents_app, name="documents")
+app.add_typer(voices_app, name="voices")
+app.command()(calls)
+app.command()(mcp)
 
 
 @app.callback()
@@ -61,6 +70,9 @@ def ask(
         Path | None, typer.Option("--out", help="Write the spoken reply here (WAV, FLAC).", show_default=False)
     ] = None,
     tools: ToolsOption = None,
+    mcp_servers: McpOption = None,
+    session: SessionOption = None,
+    approve: Annotated[bool, typer.Option("--approve", help="Agree to a call that asks for approval.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     instructions: InstructionsOption = DEFAULT_INSTRUCTIONS,
     voice: VoiceOption = None,
@@ -72,9 +84,20 @@ def ask(
     if (question is None) == (text is None):
         raise UsageError("Ask either with a sound file or with --text.", "For example: sayso ask question.wav")
     check_writable(out)
-    agent = build_agent(tools, instructions, voice, model, tts, language)
     speak = question is not None or out is not None
-    result = agent.ask_sync(question if text is None else text, speak=speak)
+
+    async def main() -> TurnResult:
+        async with (
+            with_mcp(chosen_tools(tools), mcp_servers) as found,
+            closing(build_agent(found, instructions, voice, model, tts, language)) as agent,
+            agent.session(id=session, speak=speak) as conversation,
+        ):
+            result = await conversation.ask(question if question is not None else text or "")
+            if approve and (waiting := conversation.approval) is not None:
+                result = joined(result, await conversation.approve(waiting.call_id))
+            return result
+
+    result = asyncio.run(main())
     if out is not None and result.audio is not None:
         from sayso.speech.audio import save
 
@@ -88,6 +111,8 @@ def ask(
 @app.command()
 def talk(
     tools: ToolsOption = None,
+    mcp_servers: McpOption = None,
+    session: SessionOption = None,
     instructions: InstructionsOption = DEFAULT_INSTRUCTIONS,
     voice: VoiceOption = None,
     model: SizeOption = "default",
@@ -100,8 +125,14 @@ def talk(
     """Talk with the microphone and the speaker; Ctrl+C ends it."""
     from sayso.talk import run_talk
 
-    agent = build_agent(tools, instructions, voice, model, tts, language)
-    asyncio.run(run_talk(agent, barge_in=headphones))
+    async def main() -> None:
+        async with (
+            with_mcp(chosen_tools(tools), mcp_servers) as found,
+            closing(build_agent(found, instructions, voice, model, tts, language)) as agent,
+        ):
+            await run_talk(agent, barge_in=headphones, session_id=session)
+
+    asyncio.run(main())
 
 
 @app.command(name="tools")
@@ -122,31 +153,6 @@ def list_tools(
 
 
 @app.command()
-def voices(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Show the voices that the embedded synthesisers have."""
-    from sayso.models.embedded import all_voices
-
-    found = all_voices()
-    if as_json:
-        typer.echo(
-            json.dumps(
-                [
-                    {"name": v.name, "language": v.language, "gender": v.gender, "description": v.description}
-                    for v in found
-                ],
-                ensure_ascii=False,
-                indent=2,
-            )
-        )
-        return
-    table = Table("voice", "language", "gender", "sounds")
-    for voice in found:
-        table.add_row(*map(Text, (voice.name, voice.language, voice.gender, voice.description)))
-    Console().print(table)
-    typer.echo("Mixtures work too: --voice af_heart:0.6+bf_emma:0.4")
-
-
-@app.command()
 def doctor() -> None:
     """Show what works on this machine and how to mend what does not."""
     from sayso.doctor import check_all
@@ -159,33 +165,6 @@ def doctor() -> None:
     Console().print(table)
     if not all(check.ok or check.optional for check in checks):
         raise typer.Exit(1)
-
-
-def build_agent(
-    tools: Path | None, instructions: str, voice: str | None, size: Size, engine: Engine, language: str
-) -> Agent:
-    """The agent that a command's options describe."""
-    from sayso.models.embedded import embedded_model
-
-    model = embedded_model(size=size, tts=engine, language=None if language == "auto" else language)
-    return Agent(instructions=instructions, tools=chosen_tools(tools), model=model, voice=voice)
-
-
-def chosen_tools(path: Path | None) -> list[Tool[..., Any]]:
-    """The tools of a file, or the built-in ones."""
-    return load_tools(path) if path is not None else list(BUILTIN_TOOLS)
-
-
-def check_writable(out: Path | None) -> None:
-    """Refuse before the work, not after it, where the reply could not be written."""
-    if out is None:
-        return
-    if out.suffix.lower() not in {".wav", ".flac"}:
-        raise UsageError(f"Cannot write {out.name}: the reply is written as WAV or FLAC.", "Use --out reply.wav")
-    if out.is_dir():
-        raise UsageError(f"{out} is a folder.", "Give the name of a file, such as reply.wav.")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {out.absolute().parent}.", "Make it first, or give another --out.")
 
 
 def arguments_of(schema: dict[str, Any]) -> list[str]:
@@ -215,6 +194,7 @@ def tool_data(tool: Tool[..., Any]) -> dict[str, Any]:
         "name": tool.name,
         "description": tool.spec.description,
         "effect": tool.effect.value,
+        "policy": asdict(tool.policy),
         "timeout_s": tool.timeout_s,
         "parameters": tool.spec.parameters,
     }

@@ -63,6 +63,19 @@ def summarise(events: Sequence[Event]) -> TurnResult:
     )
 
 
+def joined(first: TurnResult, then: TurnResult) -> TurnResult:
+    """Two turns as one: a question and the answer to the call that was approved."""
+    return TurnResult(
+        heard=first.heard,
+        text=f"{first.text} {then.text}".strip(),
+        audio=_joined([result.audio for result in (first, then) if result.audio is not None]),
+        calls=(*first.calls, *then.calls),
+        stages=first.stages,
+        reason=then.reason,
+        events=(*first.events, *then.events),
+    )
+
+
 def _joined(pieces: Sequence[Audio]) -> Audio | None:
     if not pieces:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,8 @@ from sayso.turns import Turns, Work
 if TYPE_CHECKING:
     from sayso.agent import Agent
 
-_log = logging.getLogger(__name__)
+USER_AUDIO = "user_audio"
+"""The key in `Session.state` of what the user said last, for tools that listen to the voice."""
 
 
 class Session:
@@ -292,6 +292,8 @@ class Session:
             async with self._reading.beside(what):
                 user = await listen(what, sample_rate_hz, hears=self._model.profile.hears)
                 if user is not None:
+                    if user.audio is not None:
+                        self.state[USER_AUDIO] = user.audio
                     await turn.run(user)
 
         return work

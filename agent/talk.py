@@ -11,6 +11,8 @@ from rich.text import Text
 
 from sayso.agent import Agent
 from sayso.events import (
+    ApprovalRequested,
+    ApprovalResolved,
     AudioDelta,
     CallFinished,
     CallReady,
@@ -31,12 +33,13 @@ METER_WIDTH = 30
 FLOOR_DB = -60.0
 
 
-async def run_talk(agent: Agent, *, barge_in: bool) -> None:
+async def run_talk(agent: Agent, *, barge_in: bool, session_id: str | None = None) -> None:
     """Talk until the user ends it.
 
     Args:
         agent: Who answers.
         barge_in: Whether speech interrupts a reply; wants headphones, since there is no echo cancellation here.
+        session_id: The conversation to begin or to go on with.
 
     Raises:
         UsageError: There is no sound device.
@@ -46,7 +49,7 @@ async def run_talk(agent: Agent, *, barge_in: bool) -> None:
     rate_hz = agent.voice_model.profile.sample_rate_hz
     describe()
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(agent.session())
+        session = await stack.enter_async_context(agent.session(id=session_id))
         with console.status("Loading the models"):
             await session.warm()
         microphone = await stack.enter_async_context(Microphone(RATE_HZ))
@@ -98,6 +101,10 @@ class Screen:
                 self.status = f"running {name}"
             case CallFinished(name=name, output=output, status=status, seconds=seconds):
                 self._add(f"result {output} ({status}, {seconds:.1f} s)", "yellow")
+            case ApprovalRequested(name=name, arguments=arguments):
+                self._add(f"asks   {name} {arguments}: say yes or no", "magenta")
+            case ApprovalResolved(name=name, decision=decision):
+                self._add(f"       {name}: {decision}", "magenta")
             case TextDelta(text=text):
                 if not self._reply.plain:
                     self._reply = Text("agent  ", "green")

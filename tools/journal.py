@@ -171,9 +171,10 @@ class Journal:
         where, values = ("session = ? AND ", (session,)) if session is not None else ("", ())
         return self._select(f"{where}(status IS NULL OR status = 'in_doubt') ORDER BY begun_s", *values)
 
-    def entries(self, session: str) -> list[Entry]:
-        """All calls of a conversation, oldest first."""
-        return self._select("session = ? ORDER BY begun_s", session)
+    def entries(self, session: str | None = None, last: int = -1) -> list[Entry]:
+        """The calls of one conversation or of all, oldest first; the ``last`` so many, or with -1 every one."""
+        where, values = ("session = ?", (session,)) if session is not None else ("1", ())
+        return self._select(f"{where} ORDER BY begun_s DESC, call_id DESC LIMIT ?", *values, last)[::-1]
 
     def close(self) -> None:
         """Close the file. Idempotent."""

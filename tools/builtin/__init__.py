@@ -14,6 +14,7 @@ from sayso.tools.builtin.home import HOME_TOOLS, control_device, control_secure_
 from sayso.tools.builtin.list_timers import list_timers
 from sayso.tools.builtin.notes import NOTE_TOOLS, forget, recall, remember
 from sayso.tools.builtin.read_page import read_page
+from sayso.tools.builtin.running_calls import CALL_TOOLS, list_running, stop_running
 from sayso.tools.builtin.set_timer import set_timer
 from sayso.tools.builtin.web_search import web_search
 from sayso.tools.tool import Tool
@@ -22,6 +23,7 @@ BUILTIN_TOOLS: tuple[Tool, ...] = (get_date_time, calculate, set_timer, list_tim
 
 __all__ = [
     "BUILTIN_TOOLS",
+    "CALL_TOOLS",
     "HOME_TOOLS",
     "NOTE_TOOLS",
     "calculate",
@@ -36,10 +38,12 @@ __all__ = [
     "get_date_time",
     "get_weather",
     "list_devices",
+    "list_running",
     "list_timers",
     "read_page",
     "recall",
     "remember",
     "set_timer",
+    "stop_running",
     "web_search",
 ]

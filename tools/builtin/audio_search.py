@@ -273,7 +273,7 @@ def _speak_as(ctx: Context, voice: str | None) -> None:
     try:
         ctx.speak_as(voice)
     except SaysoError as error:
-        raise ToolError(f"This agent cannot speak with that voice: {error}", "Keep the voice.") from error
+        raise ToolError(f"This agent has no voice '{voice}'.", "Say so, and keep the voice that you have.") from error
 
 
 def _in_words(entry: Entry) -> str:

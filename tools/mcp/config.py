@@ -134,6 +134,6 @@ def _expand(text: str, place: str) -> str:
         known = settings.variable(found[1])
         if known is None and found[2] is None:
             raise UsageError(f"{place} names the variable {found[1]}, which is not set.", "Set it, or give a default.")
-        return (known or found[2] or "") if found[2] is not None else (known or "")
+        return known or found[2] or ""
 
     return _VARIABLE.sub(value, text)

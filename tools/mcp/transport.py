@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,10 @@ from sayso.tools.mcp.stderr import open_stderr
 if TYPE_CHECKING:
     from mcp.client._transport import ReadStream, TransportStreams
     from mcp.shared.message import SessionMessage
+
+CONNECT_TIMEOUT_S = 30.0
+READ_TIMEOUT_S = 300.0
+"""Between two pieces of an answer: a stream of events may be silent for long."""
 
 
 @asynccontextmanager
@@ -56,12 +60,15 @@ async def _stdio(server: Stdio, errors: Any) -> AsyncGenerator[TransportStreams]
 
 @asynccontextmanager
 async def _http(server: Http) -> AsyncGenerator[TransportStreams]:
+    import httpx2
     from mcp.client.streamable_http import streamable_http_client
-    from mcp.shared._httpx_utils import create_mcp_http_client
 
-    async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(create_mcp_http_client(headers=dict(server.headers), auth=server.auth))
-        yield await stack.enter_async_context(streamable_http_client(server.url, http_client=client))
+    timeout = httpx2.Timeout(CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S)
+    async with (
+        httpx2.AsyncClient(headers=dict(server.headers), auth=server.auth, timeout=timeout) as client,
+        streamable_http_client(server.url, http_client=client) as streams,
+    ):
+        yield streams
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ PROGRAMS = [
     ["llm", "--requests", "fresh"],
     ["turns"],
     ["human"],
+    ["voices"],
 ]
 
 

@@ -6,6 +6,7 @@ What was chosen by one model looks better to that model than it is; a benchmark 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,8 @@ class Judge:
         for inputs in (_BANDS, _HIDDEN, _HIDDEN):
             split, end = weights + 4 * _HIDDEN * inputs, weights + 4 * _HIDDEN * (inputs + _HIDDEN)
             bias = flat[biases : biases + 4 * _HIDDEN] + flat[biases + 4 * _HIDDEN : biases + 8 * _HIDDEN]
-            matrices = flat[weights:split].reshape(-1, inputs).T, flat[split:end].reshape(-1, _HIDDEN).T
-            self._layers.append((*map(np.ascontiguousarray, matrices), bias))
+            to_input, to_hidden = flat[weights:split].reshape(-1, inputs).T, flat[split:end].reshape(-1, _HIDDEN).T
+            self._layers.append((to_input.copy(), to_hidden.copy(), bias))
             weights, biases = end, biases + 8 * _HIDDEN
         self._out = np.fromfile(folder / "linear_weight.f32", "<f4").reshape(_HIDDEN, _HIDDEN).T
         self._out_bias = np.fromfile(folder / "linear_bias.f32", "<f4")
@@ -69,5 +70,5 @@ class Judge:
         return hidden
 
 
-def _sigmoid(x: Matrix) -> Matrix:
-    return 0.5 * (1 + np.tanh(0.5 * x))
+def _sigmoid(x: NDArray[np.floating[Any]]) -> Matrix:
+    return (0.5 * (1 + np.tanh(0.5 * x))).astype(np.float32)

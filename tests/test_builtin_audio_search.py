@@ -4,15 +4,18 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sayso import Agent
 from sayso.cli_voices import voices_app
 from sayso.errors import AudioError, ToolError, UsageError
 from sayso.items import Audio, ToolCall
 from sayso.speech.audio import load, save
+from sayso.testing import ScriptedModel, call, say
 from sayso.tools import Context, Executor
 from sayso.tools.builtin.audio_search import (
     USER_AUDIO,
@@ -105,15 +108,44 @@ def test_a_sound_is_found_and_no_voice_switched() -> None:
 
 
 def test_the_model_is_shown_no_paths() -> None:
-    async def call() -> str:
+    async def run() -> str:
         executor = Executor([audio_search])
         outcome = await executor.call(ToolCall("1", "audio_search", {"description": "an old telephone ringing"}))
         assert outcome.status == "ok"
         return outcome.output
 
-    shown = json.loads(asyncio.run(call()))
+    shown = json.loads(asyncio.run(run()))
     assert shown["name"] == "telephone"
     assert not {"path", "voice", "chinese"} & shown.keys()
+
+
+def test_a_session_keeps_its_voice_where_the_model_has_not_the_other() -> None:
+    model = ScriptedModel(
+        {"deep": call("audio_search", description="a deep British man")}, {"no voice 'bm_lewis'": say("I cannot.")}
+    )
+    agent = Agent(model=model, tools=[audio_search])
+    result = agent.ask_sync("Talk like a deep British man", speak=False)
+    assert [one.status for one in result.calls] == ["error"]
+    assert result.text == "I cannot."
+
+
+def test_a_session_speaks_with_the_voice_from_then_on() -> None:
+    model = ScriptedModel(
+        {"deep": call("audio_search", description="a deep British man")},
+        {"normal": call("audio_search", description="your normal voice")},
+        {"Hello": say("Hello yourself.")},
+    )
+    model.profile = replace(model.profile, voices=("tone", "bm_lewis"))
+    agent = Agent(model=model, tools=[audio_search])
+
+    async def talk() -> None:
+        async with agent.session(speak=False) as session:
+            assert "This is Lewis" in (await session.ask("Talk like a deep British man")).text
+            await session.ask("Now your normal voice")
+            await session.ask("Hello")
+
+    asyncio.run(talk())
+    assert [request.voice for request in model.requests] == [None, "bm_lewis", None]
 
 
 @pytest.mark.parametrize(
@@ -169,11 +201,33 @@ def test_the_user_is_imitated_with_consent_only() -> None:
         voice.ask(example="me")
 
 
+def test_a_recording_without_speech_is_told() -> None:
+    voice = Voice()
+    hiss = np.random.default_rng(1).standard_normal(32_000).astype(np.float32) * 0.01
+    voice.ctx.state.update({USER_AUDIO: Audio(hiss, 16_000), USER_AUDIO_CONSENT: "asked for it in the app"})
+    with pytest.raises(ToolError, match="2 s are needed"):
+        voice.ask(example="me")
+
+
+def test_a_model_that_is_not_here_is_told(library: VoiceLibrary) -> None:
+    vector = np.ones(256, np.float32) / 16
+    library.add(Entry("ada", "clip", "Ada", licence="CC0-1.0", consent="in writing", file="ada.flac"), vector)
+    with pytest.raises(ToolError, match=r"speaker-embedder is not on this machine.*sayso models pull speaker-embedder"):
+        Voice().ask(example="ada")
+
+
+def test_a_library_that_broke_is_told(library: VoiceLibrary, tmp_path: Path) -> None:
+    for file in (tmp_path / "data" / "voices").glob("library.sqlite*"):
+        file.unlink()
+    with pytest.raises(ToolError, match="Voices cannot be searched: no such table"):
+        Voice().ask("a British man")
+
+
 def test_a_voice_that_the_agent_has_not_is_told() -> None:
     def refuse(voice: str | None) -> None:
         raise UsageError(f"There is no voice {voice!r}.")
 
-    with pytest.raises(ToolError, match="cannot speak with that voice"):
+    with pytest.raises(ToolError, match="This agent has no voice"):
         audio_search(Context(speak_as=refuse), "a British man")
 
 

@@ -25,7 +25,7 @@ from sayso.tools.voices.ranking import search
 from sayso.tools.voices.samples import spoken_name
 from sayso.tools.voices.sounds import SOUNDS
 from sayso.tools.voices.stock import voice_embeddings
-from sayso.tools.voices.words import known_words, parse_wish
+from sayso.tools.voices.words import known_words, parse_wish, replace_words
 
 REQUESTS = Path(__file__).parent.parent / "benchmarks" / "requests" / "voices.jsonl"
 
@@ -66,6 +66,11 @@ def test_descriptions_are_understood(
 ) -> None:
     wish = parse_wish(text)
     assert (wish.gender, wish.language, dict(wish.leanings)) == (gender, language, leanings)
+
+
+def test_words_are_replaced_whole() -> None:
+    text = replace_words("A lad’s voice that isn't bright", {"lad": "man", "isn": "is", "bright": "dark"})
+    assert text == "a man voice that isn't dark"
 
 
 @pytest.mark.parametrize(

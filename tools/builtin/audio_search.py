@@ -7,6 +7,7 @@ the user agreed that the agent may speak similarly. Both are needed for ``exampl
 from __future__ import annotations
 
 import re
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -140,7 +141,7 @@ def _answer(description: str, example: str, ctx: Context) -> AudioFound:
         found = _by_description(library, description.strip()[:300], ctx)
     except ToolError:
         raise
-    except SaysoError as error:  # a model that is not here, a library that cannot be opened
+    except (SaysoError, sqlite3.Error, OSError) as error:  # a model that is not here, a library that went away
         raise ToolError(f"Voices cannot be searched: {error}") from error
     return found.model_copy(update={"chinese": bool(_CHINESE.search(description))})
 

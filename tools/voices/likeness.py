@@ -24,7 +24,8 @@ def like_audio(audio: Audio, *, stopped: Callable[[], bool] = lambda: False) -> 
     from sayso.tools.voices.clips import require_speech
     from sayso.tools.voices.embed import speaker_embedder
 
-    return like_embedding(speaker_embedder().embed(require_speech(audio)), stopped=stopped)
+    speech = require_speech(audio)
+    return like_embedding(speaker_embedder().embed(speech), stopped=stopped)
 
 
 def like_clip(library: VoiceLibrary, entry: Entry, *, stopped: Callable[[], bool] = lambda: False) -> Fit:

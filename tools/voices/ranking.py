@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sayso.tools.voices.clips import may_speak
 from sayso.tools.voices.library import Entry, VoiceLibrary
 from sayso.tools.voices.meaning import nearest_known
-from sayso.tools.voices.words import Figure, Wish, parse_wish
+from sayso.tools.voices.words import Figure, Wish, parse_wish, replace_words
 
 _FIGURES: Mapping[Figure, Callable[[Entry], float | None]] = {
     "pitch": lambda entry: entry.pitch_hz,
@@ -26,13 +25,8 @@ def read_wish(library: VoiceLibrary, description: str) -> Wish:
     For that MiniLM has to be on this machine (``sayso models pull minilm``); without it such words are ignored.
     """
     wish = parse_wish(description)
-    strange = [word for word in wish.rest if not library.matches([word])]
-    near = nearest_known(strange) if strange else {}
-    if not near:
-        return wish
-    return parse_wish(
-        " ".join(near.get(word, word) for word in re.findall(r"[^\W\d_]+|[^\w\s]+", description.casefold()))
-    )
+    near = nearest_known([word for word in wish.rest if not library.matches([word])])
+    return parse_wish(replace_words(description, near))
 
 
 @dataclass(frozen=True, slots=True)

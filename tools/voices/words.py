@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 Figure: TypeAlias = Literal["pitch", "pace", "tone", "melody"]
 """What is measured of a voice: how high, how fast, how bright, how much the pitch moves."""
 
-_TOKEN = re.compile(r"[^\W\d_]+(?:['’][a-z]+)?", re.UNICODE)
+_TOKEN = re.compile(r"[^\W\d_]+(?:'[a-z]+)?", re.UNICODE)
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _NEGATIONS = frozenset({"not", "less", "without", "isn't", "doesn't", "don't", "never", "no", "hardly"})
 _NEGATION_REACH = 3  # words: "not too deep", "doesn't sound so bright"
@@ -57,7 +57,7 @@ def parse_wish(text: str) -> Wish:
     Words that mean nothing here are ignored; words that are not known are kept in ``rest``.
     """
     reader = _Reader()
-    text = text.casefold().replace("’", "'")
+    text = _folded(text)
     text = _take_chinese(text, reader)
     for phrase, meaning in _lexicon()["phrases"].items():
         if phrase in text:
@@ -78,6 +78,15 @@ def parse_wish(text: str) -> Wish:
             reader.rest.append(word)
         negated_for -= 1
     return reader.wish()
+
+
+def replace_words(text: str, others: Mapping[str, str]) -> str:
+    """``text`` in lower case with other words in place of some."""
+    return _TOKEN.sub(lambda match: others.get(match[0].removesuffix("'s"), match[0]), _folded(text))
+
+
+def _folded(text: str) -> str:
+    return text.casefold().replace("’", "'")
 
 
 def known_words() -> list[str]:

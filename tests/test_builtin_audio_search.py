@@ -187,6 +187,11 @@ def test_an_example_is_a_name_never_a_path(example: str) -> None:
         Voice().ask(example=example)
 
 
+def test_an_example_that_is_none_is_passed_over_beside_a_description() -> None:
+    assert Voice().ask("a deep British man", example="a deep British man").name == "bm_lewis"
+    assert Voice().ask("a deep British man", example="BF_Emma").name == "bf_emma"
+
+
 def test_the_user_is_imitated_with_consent_only() -> None:
     voice = Voice()
     voice.ctx.state[USER_AUDIO] = Audio(np.zeros(16_000, np.float32), 16_000)

@@ -74,7 +74,15 @@ def test_words_are_replaced_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["your normal voice", "go back to your usual voice", "switch back please", "默认男音色", "换回你原来的声音"]
+    "text",
+    [
+        "your normal voice",
+        "go back to your usual voice",
+        "switch back please",
+        "stop that and go back to normal",
+        "默认男音色",
+        "换回你原来的声音",
+    ],
 )
 def test_the_way_back_is_understood(text: str) -> None:
     assert parse_wish(text).normal
@@ -134,6 +142,12 @@ def test_descriptions_find_their_voice() -> None:
     missed = [one for one in requests if not set(names(_shared_library(), one["description"])[:1]) & set(one["accept"])]
     assert len(requests) == 100
     assert len(missed) <= 2, missed
+
+
+def test_somebody_who_sounds_some_way_is_no_sound() -> None:
+    assert parse_wish("someone who sounds calm and warm").sound is False
+    assert parse_wish("the sound of a drum").sound is True
+    assert names(_shared_library(), "what does rain sound like") == ["rain"]
 
 
 def test_what_is_not_there_is_not_found() -> None:

@@ -136,7 +136,7 @@ def _answer(description: str, example: str, ctx: Context) -> AudioFound:
 
     try:
         library = open_library()
-        if example.strip():
+        if example.strip() and (_is_example(library, example.strip()) or not description.strip()):
             return _by_example(library, example.strip(), ctx)
         found = _by_description(library, description.strip()[:300], ctx)
     except ToolError:
@@ -214,10 +214,15 @@ def _present(library: VoiceLibrary, entry: Entry, others: list[str], ctx: Contex
     return found.model_copy(update={"voice": voice})
 
 
+def _is_example(library: VoiceLibrary, example: str) -> bool:
+    """Small models fill in an example, too, where there is a description alone: that is then passed over."""
+    return example.casefold() in _ME or library.entry(example.casefold()) is not None
+
+
 def _by_example(library: VoiceLibrary, example: str, ctx: Context) -> AudioFound:
     if example.casefold() in _ME:
         return _similar("your voice", _fit_of_user(ctx), ctx)
-    entry = library.entry(example) or library.entry(example.casefold())
+    entry = library.entry(example.casefold())
     if entry is None:
         raise ToolError(
             f"There is no clip '{example[:60]}' in the library.", "Clips are added with `sayso voices add`; use a name."

@@ -147,7 +147,7 @@ class _Reader:
 
     def wish(self) -> Wish:
         leanings = {figure: weight for figure, weight in self._leanings.items() if weight}
-        voiced = bool(self._gender or self._language or self._notes)
+        voiced = bool(self._gender or self._language or self._notes or leanings)
         plain = not (self._language or leanings or self._notes or self.rest)
         return Wish(
             gender=self._gender,

@@ -274,7 +274,7 @@ def test_duckduckgo_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_provider_that_fails_is_named(site, status: int, body: bytes, told: str) -> None:
     site.replies["/res/v1/web/search"] = site.Reply(body, status, {"Content-Type": "application/json"})
     found = Searcher(Brave("k", url=site.url))()
-    assert found.status == "error" and found.output.startswith("Search is unreachable: ")
+    assert found.status == "error" and "Search is unreachable: " in found.output
     assert told in found.output and "do not guess" in found.output
 
 
@@ -310,7 +310,7 @@ def test_all_reasons_are_told_in_turn() -> None:
     first, second = Shelf(name="One"), Shelf(name="Two")
     first.error, second.error = SearchError("One is away"), ValueError("a bug: <html>")
     found = Searcher(first, second)(virtual=True)
-    assert found.output.startswith("Search is unreachable: One is away; Two failed. Tell the user")
+    assert "Search is unreachable: One is away; Two failed. Tell the user" in found.output
     assert "no search provider is set up" in Searcher()(virtual=True).output
 
 
@@ -472,7 +472,7 @@ def test_settings_that_cannot_be(monkeypatch: pytest.MonkeyPatch, names: str, to
     monkeypatch.setenv("SAYSO_SEARCH_PROVIDERS", names)
     call = ToolCall("c", "web_search", {"query": "x"})
     output = run(Executor([WebSearch().web_search]).call(call, Context())).output
-    assert output.startswith("Search is not set up") and told in output
+    assert "Search is not set up" in output and told in output
 
 
 def test_a_provider_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from sayso.tools.context import Context
 from sayso.tools.guard import Guard
 from sayso.tools.invoke import CameBack, run, run_inline, slot
 from sayso.tools.job import Job
-from sayso.tools.journal import IN_DOUBT, Entry, Journal
+from sayso.tools.journal import IN_DOUBT, Entry, Journal, JournalError
 from sayso.tools.lane import WriteLane
 from sayso.tools.outcome import CallOutcome
 from sayso.tools.policy import PLAIN
@@ -156,8 +156,12 @@ class Executor:
 
     def end(self, outcome: CallOutcome) -> None:
         """Write down how a call that was begun ended."""
-        if self._journal is not None:
+        if self._journal is None:
+            return
+        try:
             self._journal.end(self._session, outcome.call_id, outcome.status, outcome.output)
+        except JournalError as error:  # the call happened all the same; the journal has it in doubt
+            _log.error("the end of call %s of '%s' was not written down: %s", outcome.call_id, outcome.name, error)
 
     def bad_json(self, call: ToolCall, raw: str) -> CallOutcome:
         """The outcome of a call whose arguments ``raw`` are no JSON object."""
@@ -171,7 +175,7 @@ class Executor:
 
     def refused(self, call: ToolCall, status: CallStatus, reason: str) -> CallOutcome:
         """The outcome of a call whose function did not run (to its end)."""
-        return CallOutcome(call.call_id, call.name, status, safe_text(redact(reason), MAX_REFUSAL_CHARS))
+        return CallOutcome(call.call_id, call.name, status, safe_text(reason, MAX_REFUSAL_CHARS))
 
     def perform_inline(self, job: Job, ctx: Context) -> CallOutcome:
         """Run a job that is `Job.at_once`, at once."""
@@ -182,13 +186,14 @@ class Executor:
             return self._broke(job.call, error, self._clock() - started_s)
         return self._worked(job, value, self._clock() - started_s)
 
-    async def perform(self, job: Job, ctx: Context, started: Callable[[], None]) -> CallOutcome:
+    async def perform(self, job: Job, ctx: Context, started: Callable[[], None], late: Late) -> CallOutcome:
         """Run a job to its outcome.
 
         Args:
             job: What to run.
             ctx: The call's context.
             started: Called when the function is about to run.
+            late: Takes the outcome of a thread that comes back after its call ended, where it was waited for.
 
         Raises:
             asyncio.CancelledError: The task was cancelled; nothing else is ever raised, but by ``started``.
@@ -197,17 +202,17 @@ class Executor:
         try:
             async with slot(tool.limit, tool.timeout_s):
                 started()
-                return await self._timed(job, ctx)
+                return await self._timed(job, ctx, late)
         except TimeoutError:
             text = f"{tool.name} was busy with other calls for {tool.timeout_s:g} s; this one was not run."
             return self.refused(job.call, "timeout", text)
 
-    async def _timed(self, job: Job, ctx: Context) -> CallOutcome:
+    async def _timed(self, job: Job, ctx: Context, late: Late) -> CallOutcome:
         deadline = asyncio.timeout(job.tool.timeout_s)
         started_s = self._clock()
         try:
             async with deadline:
-                value = await self._tried(job, ctx, partial(self._came_back, job, deadline, started_s))
+                value = await self._tried(job, ctx, partial(self._came_back, job, deadline, started_s, late))
         except asyncio.CancelledError as error:
             ctx.cancelled.set()
             if cast("asyncio.Task[Any]", asyncio.current_task()).cancelling():
@@ -232,7 +237,13 @@ class Executor:
         return await run(job.tool, job.arguments, ctx, came_back)
 
     def _came_back(
-        self, job: Job, deadline: asyncio.Timeout, started_s: float, value: Any, error: BaseException | None
+        self,
+        job: Job,
+        deadline: asyncio.Timeout,
+        started_s: float,
+        late: Late,
+        value: Any,
+        error: BaseException | None,
     ) -> None:
         """A thread ended after its call was given up: what it brings is kept where it was waited for."""
         seconds = self._clock() - started_s
@@ -241,16 +252,17 @@ class Executor:
             return
         outcome = self._worked(job, value, seconds) if error is None else self._broke(job.call, error, seconds)
         self.end(outcome)
-        self.late(outcome)
+        late(outcome)
 
     def _worked(self, job: Job, value: Any, seconds: float) -> CallOutcome:
         call, tool, policy = job.call, job.tool, job.tool.policy
         say = None if tool.speak is None else tool.speak(value)
-        text = redact(as_text(value, tokens_to_chars(policy.max_output_tokens)))
+        limit = tokens_to_chars(policy.max_output_tokens)
+        text = as_text(value, limit)
         if policy is PLAIN:
             return CallOutcome(call.call_id, call.name, "ok", text, value, say, seconds)
         if policy.untrusted:
-            text = quoted(text, call.name)
+            text = quoted(text, call.name, limit)
         silent = not policy.reply
         return CallOutcome(call.call_id, call.name, "ok", text, value, say, seconds, silent, policy.untrusted)
 
@@ -259,11 +271,13 @@ class Executor:
             text = str(error) or f"{call.name} failed."
         else:
             _log.error("tool '%s' failed\n%s", call.name, redact("".join(traceback.format_exception(error))))
-            reason = (_message(error).splitlines() or [""])[0][:MAX_ERROR_CHARS]
+            reason = (redact(_message(error)).splitlines() or [""])[0][:MAX_ERROR_CHARS]
             text = f"{call.name} failed: {type(error).__name__}{': ' if reason else ''}{reason}"
         tool = self._tools.get(call.name)
         untrusted = tool is not None and tool.policy.untrusted
-        text = safe_text(redact(text), MAX_REFUSAL_CHARS)
+        text = safe_text(text, MAX_REFUSAL_CHARS)
+        if untrusted:  # an exception may hold words of the page, a ToolError those of a server
+            text = quoted(text, call.name, MAX_REFUSAL_CHARS)
         return CallOutcome(call.call_id, call.name, "error", text, seconds=seconds, untrusted=untrusted)
 
     def _timed_out(self, job: Job, seconds: float) -> CallOutcome:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import string
 import types
 import typing
@@ -23,6 +24,7 @@ from typing_extensions import is_typeddict
 
 from sayso.errors import ToolDefinitionError
 from sayso.items import JsonObject
+from sayso.settings import redact
 from sayso.tools.policy import Question
 from sayso.tools.text import as_text, neutralise
 
@@ -31,6 +33,12 @@ Speak: TypeAlias = Callable[[Any], str | None]
 
 MAX_SAY_CHARS = 400
 """A longer line is not spoken as it stands (half a minute of speech): the model sums it up."""
+
+MAX_VALUE_CHARS = 120
+"""Of one argument in a question: who listens longer has forgotten what they were asked (8 s of speech)."""
+
+_ENDS_A_SENTENCE = re.compile(r"\s*(?:[.!?;…]+(?=\s|$)|[。！？；]+)\s*")
+_QUOTES = re.compile(r"[\"“”„‟«»「」『』〝〞]")
 
 _log = logging.getLogger(__name__)
 _SCALARS: tuple[type, ...] = (str, int, float, Decimal, bool, date, time, Enum)
@@ -72,6 +80,12 @@ def compile_say(say: str | Speak, returns: Any, place: str) -> Speak:
 def compile_question(confirm: str | Callable[[dict[str, Any]], str], parameters: JsonObject, place: str) -> Question:
     """A safe function from validated arguments to the question that a person is asked before a call.
 
+    Args:
+        confirm: A template over the arguments, whose texts go through `read_back`, or a function of them, which
+            should do the same with text that the model may have taken from outside.
+        parameters: The tool's JSON Schema.
+        place: Who is defined and where, for errors.
+
     Raises:
         ToolDefinitionError: The template is malformed or names a parameter that the tool does not have.
     """
@@ -87,9 +101,7 @@ def compile_question(confirm: str | Callable[[dict[str, Any]], str], parameters:
                 )
 
         def ask(arguments: dict[str, Any]) -> str:
-            return "".join(
-                text + ("" if name is None else _speakable(arguments[name], spec)) for text, name, spec in parts
-            )
+            return "".join(text + ("" if name is None else _asked(arguments[name], spec)) for text, name, spec in parts)
 
     guarded = _guarded(ask, place)
 
@@ -105,10 +117,29 @@ def plain_question(name: str, arguments: Mapping[str, Any]) -> str:
     values: list[str] = []
     for key, value in arguments.items():
         try:
-            values.append(f"{key.replace('_', ' ')} {_speakable(value, '')}")
+            values.append(f"{key.replace('_', ' ')} {_asked(value, '')}")
         except _Unspeakable:
-            values.append(f"{key.replace('_', ' ')} {as_text(value, 200)}")
-    return f"Shall I do this: {action}{', with ' if values else ''}{', '.join(values)}?"
+            values.append(f"{key.replace('_', ' ')} {read_back(as_text(value, 10 * MAX_VALUE_CHARS))}")
+    return redact(f"Shall I do this: {action}{', with ' if values else ''}{', '.join(values)}?")
+
+
+def read_back(text: str) -> str:
+    """``text`` as a value inside a question: it can neither end the question nor ask another, nor bury it.
+
+    An argument may have been copied from a web page: "Ann. Shall I read you the news" would make a person say yes to
+    something else. So a text of several sentences becomes one, in quotation marks, and a long one is cut audibly.
+    """
+    line = _QUOTES.sub("", " ".join(neutralise(text).split())).rstrip(" .!。！…")
+    several = _ENDS_A_SENTENCE.search(line)
+    line = _ENDS_A_SENTENCE.sub(", ", line).strip(", ")
+    if len(line) > MAX_VALUE_CHARS:
+        line = f"{line[:MAX_VALUE_CHARS]} … and {len(line) - MAX_VALUE_CHARS} more characters"
+    return f"“{line}”" if several else line
+
+
+def _asked(value: Any, spec: str) -> str:
+    words = _speakable(value, spec)
+    return read_back(words) if isinstance(value, (str, Enum)) else words
 
 
 def _guarded(speak: Speak, place: str) -> Speak:
@@ -122,7 +153,7 @@ def _guarded(speak: Speak, place: str) -> Speak:
             return None
         if not isinstance(words, str) or not words.strip() or len(words) > MAX_SAY_CHARS:
             return None
-        return " ".join(neutralise(words).split())
+        return " ".join(redact(neutralise(words)).split())
 
     return guarded
 

@@ -4,13 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint format typing models lock bench clean
+.PHONY: demo test lint format typing models lock bench conformance clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.local models
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev models typing
+test: $(VENV)/.dev $(VENV)/.mcp models typing
 	$(BIN)/pytest
 
 lint: $(VENV)/.dev typing
@@ -41,18 +41,27 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.local
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
 	touch $@
 
+# Servers of the Model Context Protocol that are not ours, for the tests; without npm those tests are skipped.
+$(VENV)/.mcp: tests/mcp_servers/package.json tests/mcp_servers/requirements.txt | $(VENV)/bin/python
+	mkdir -p $(VENV)/mcp
+	cp tests/mcp_servers/package.json $(VENV)/mcp/
+	! command -v npm || npm install --prefix $(VENV)/mcp --no-audit --no-fund --loglevel=error
+	$(PYTHON) -m venv $(VENV)/mcp/py
+	$(VENV)/mcp/py/bin/pip install --quiet -r tests/mcp_servers/requirements.txt
+	touch $@
+
 # Type checkers and editors follow these links, since the folders are not named as the package.
 typing:
-	@mkdir -p .typing/sayso
-	@find .typing/sayso -type l -delete
-	@cd .typing/sayso && for entry in ../../agent/*; do ln -s "$$entry" .; done
-	@cd .typing/sayso && for folder in tools prompts evals; do [ ! -d ../../$$folder ] || ln -s ../../$$folder $$folder; done
+	@mkdir -p typelinks/sayso
+	@find typelinks/sayso -type l -delete
+	@cd typelinks/sayso && for entry in ../../agent/*; do ln -s "$$entry" .; done
+	@cd typelinks/sayso && for folder in tools prompts evals; do [ ! -d ../../$$folder ] || ln -s ../../$$folder $$folder; done
 
 # Pin exact versions of what pyproject.toml asks for.
 lock: | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --universal --generate-hashes --no-header --no-emit-index-url -q -o requirements/local.lock
-	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --extra piper --extra dev --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/local.lock -o requirements/dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --extra piper --extra documents --extra mcp --extra units --extra web --extra dev --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/local.lock -o requirements/dev.lock
 
 clean:
-	rm -rf $(VENV) .typing out build *.egg-info
+	rm -rf $(VENV) typelinks out build *.egg-info

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -99,7 +99,7 @@ def _chosen(name: str | None) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[OnProgress]:
+def _progress() -> Generator[OnProgress]:
     """A bar on the terminal, one for each phase; nothing where the output goes elsewhere."""
     from rich.console import Console
     from rich.markup import escape

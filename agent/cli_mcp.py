@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sayso import settings
+from sayso.cli_options import ToolsOption, chosen_tools
 from sayso.errors import UsageError
-from sayso.tools import load_tools
-from sayso.tools.builtin import BUILTIN_TOOLS
 
 TOKEN = "SAYSO_MCP_TOKEN"
 
 
 def mcp(
-    tools: Annotated[
-        Path | None,
-        typer.Option("--tools", metavar="FILE", help="A Python file with functions marked @tool.", show_default=False),
-    ] = None,
+    tools: ToolsOption = None,
     http: Annotated[bool, typer.Option("--http", help="Serve over HTTP instead of standard input and output.")] = False,
     host: Annotated[str, typer.Option("--host", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Where to listen.")] = 8321,
@@ -41,7 +36,7 @@ def mcp(
     if not path.startswith("/"):
         raise UsageError(f"The path {path!r} does not begin with a slash.", "For example: --path /mcp")
     with redirect_stdout(sys.stderr):  # standard output is the wire
-        server = McpToolServer(load_tools(tools) if tools is not None else BUILTIN_TOOLS)
+        server = McpToolServer(chosen_tools(tools))
     if not http:
         asyncio.run(server.stdio())
         return

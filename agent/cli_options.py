@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -70,7 +70,7 @@ def chosen_tools(wanted: Iterable[str] | None) -> list[Tool[..., Any]]:
 
 
 @asynccontextmanager
-async def with_mcp(tools: list[Tool[..., Any]], config: Path | None) -> AsyncIterator[list[Tool[..., Any]]]:
+async def with_mcp(tools: list[Tool[..., Any]], config: Path | None) -> AsyncGenerator[list[Tool[..., Any]]]:
     """``tools`` and those of the MCP servers of a file, which live as long as the scope."""
     if config is None:
         yield tools

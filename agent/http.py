@@ -7,7 +7,7 @@ import json
 import os
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -94,7 +94,7 @@ def close() -> None:
 
 
 @contextmanager
-def get(url: str, start: int = 0) -> Iterator[Body]:
+def get(url: str, start: int = 0) -> Generator[Body]:
     """Stream ``url`` from byte ``start`` on.
 
     Raises:
@@ -228,7 +228,7 @@ async def get_pinned(
     headers: Mapping[str, str],
     connect_timeout_s: float,
     tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[RawAnswer]:
+) -> AsyncGenerator[RawAnswer]:
     """One GET that goes to ``address`` whatever the name in ``url`` resolves to: no redirect, no proxy, no cookies.
 
     The server is sent the name as Host and in the TLS handshake, and its certificate has to be for the name.
@@ -273,7 +273,7 @@ def host(url: str) -> str:
 
 
 @contextmanager
-def _translated(url: str) -> Iterator[None]:
+def _translated(url: str) -> Generator[None]:
     import httpx
 
     try:

@@ -57,5 +57,7 @@ def sole_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The exception to tell of a group: sayso's own first, since it says what to do; else the first."""
     inner: list[BaseException] = []
     for error in group.exceptions:
-        inner.append(sole_exception(error) if isinstance(error, BaseExceptionGroup) else error)
+        if isinstance(error, BaseExceptionGroup):
+            error = sole_exception(cast("BaseExceptionGroup[BaseException]", error))
+        inner.append(error)
     return next((error for error in inner if isinstance(error, SaysoError)), inner[0])

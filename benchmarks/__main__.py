@@ -16,6 +16,9 @@ PROGRAMS = [
     ["turns"],
     ["human"],
     ["voices"],
+    ["documents"],
+    ["crash"],
+    ["injection"],
 ]
 
 

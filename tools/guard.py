@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal, TypeAlias
 
 from sayso.items import CallStatus
@@ -22,6 +23,10 @@ FORBIDDEN = (
     " If the user wants it, they have to ask for it again."
 )
 DONE_BEFORE = "{name} was done before in this conversation with the same arguments; it was not done again."
+MAYBE_DONE = (
+    "{name} was begun before in this conversation with the same arguments, and it is not known whether it took effect;"
+    " it was not begun again."
+)
 IN_WORK = "{name} is being done already with the same arguments; it was not started again."
 WAITING = "Waits for the user: they were asked “{question}”. Nothing has been done yet."
 
@@ -53,7 +58,7 @@ class Guard:
         self._session = session
         self._journal = journal
         self._open: dict[str, tuple[str, str]] = {}  # writes by call id
-        self._done: set[tuple[str, str]] = set()
+        self._done: dict[tuple[str, str], CallStatus] = {}
 
     def held(self, job: Job, after_untrusted: AfterUntrusted) -> Held | None:
         """Why ``job`` does not run, or None.
@@ -65,7 +70,8 @@ class Guard:
         tool = job.tool
         if tool.effect.changes_something and after_untrusted == "forbid":
             return Held("refused", FORBIDDEN.format(name=tool.name))
-        if tool.policy.on_duplicate in ("reject", "confirm") and (found := self._before(job)):
+        careful = tool.effect.changes_something and tool.policy.on_duplicate in ("reject", "confirm")
+        if careful and (found := self._before(job)):
             if tool.policy.on_duplicate == "reject":
                 return found
             return _ask(f"{found.output} {self._question(job)}")
@@ -73,30 +79,35 @@ class Guard:
             return _ask(self._question(job))
         return None
 
-    def to_replace(self, job: Job) -> str | None:
-        """The id of the equal call that is still open and has to give way to ``job``."""
+    def to_replace(self, job: Job) -> list[str]:
+        """The ids of the equal calls that are still open and have to give way to ``job``, which has begun."""
         if job.tool.policy.on_duplicate != "replace":
-            return None
-        key = (job.tool.name, job.canonical)
-        return next((call_id for call_id, other in self._open.items() if other == key), None)
+            return []
+        key, before = (job.tool.name, job.canonical), takewhile(lambda call_id: call_id != job.call.call_id, self._open)
+        return [call_id for call_id in before if self._open[call_id] == key]
 
     def begun(self, job: Job) -> None:
         """``job`` was set going."""
         if job.tool.policy is not PLAIN and job.tool.effect.changes_something:
             self._open[job.call.call_id] = (job.tool.name, job.canonical)
 
-    def ended(self, call_id: str, status: CallStatus) -> None:
-        """A call ended; one that worked, or may have, counts as done."""
+    def ended(self, call_id: str, status: CallStatus, *, ran: bool) -> None:
+        """A call ended; one that worked, or may have, counts as done. ``ran``: its function was begun."""
         key = self._open.pop(call_id, None)
-        if key is not None and status in ("ok", "timeout", "in_doubt"):
-            self._done.add(key)
+        if key is not None and (status in ("ok", "in_doubt") or (ran and status in ("timeout", "cancelled"))):
+            self._done[key] = status
 
     def _before(self, job: Job) -> Held | None:
         key = (job.tool.name, job.canonical)
         if key in self._open.values():
             return Held("refused", IN_WORK.format(name=job.tool.name))
-        known = self._journal is not None and self._journal.same(self._session, *key) is not None
-        return Held("refused", DONE_BEFORE.format(name=job.tool.name)) if known or key in self._done else None
+        status = self._done.get(key)
+        if status is None and self._journal is not None and (entry := self._journal.same(self._session, *key)):
+            status = entry.status or "in_doubt"
+        if status is None:
+            return None
+        text = DONE_BEFORE if status == "ok" else MAYBE_DONE
+        return Held("refused", text.format(name=job.tool.name))
 
     def _question(self, job: Job) -> str:
         ask = job.tool.question

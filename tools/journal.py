@@ -14,11 +14,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import BaseModel
 from pydantic_core import to_json
 
 from sayso.errors import SaysoError
@@ -108,22 +109,29 @@ class Journal:
         self._clock = clock
         self._lock = threading.Lock()
         try:
-            self._db = self._open(durable)
+            self._db = self._connect()
+            self._set_up(durable)
         except (sqlite3.Error, OSError) as error:
             raise JournalError(
                 f"The journal {self.path} cannot be opened: {error}.", "Move it away, or set SAYSO_DATA elsewhere."
             ) from error
 
-    def _open(self, durable: bool) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # arguments are private
-        db = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=False, timeout=5)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        db.executescript(_SCHEMA)
-        db.execute("DELETE FROM calls WHERE ended_s < ? AND status != 'in_doubt'", (self._clock() - KEPT_S,))
-        return db
+        return sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=False, timeout=5)
+
+    def _set_up(self, durable: bool) -> None:
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._db.executescript(_SCHEMA)
+            old = "DELETE FROM calls WHERE ended_s < ? AND status != 'in_doubt'"
+            self._db.execute(old, (self._clock() - KEPT_S,))
+        except sqlite3.Error:
+            self._db.close()
+            raise
 
     def begin(self, entry: Entry) -> Entry | None:
         """Write down that a call is about to run.
@@ -135,7 +143,7 @@ class Journal:
             JournalError: It cannot be written, so the call must not run.
         """
         row = (*_identity(entry), self._clock())
-        added = self._run(f"INSERT OR IGNORE INTO calls ({_BEGUN}) VALUES (?,?,?,?,?,?,?,?)", row).rowcount
+        added = self._run(f"INSERT OR IGNORE INTO calls ({_BEGUN}) VALUES (?,?,?,?,?,?,?,?)", row)[1]
         return None if added else self.find(entry.session, entry.call_id)
 
     def end(self, session: str, call_id: str, status: str, output: str) -> None:
@@ -150,13 +158,13 @@ class Journal:
         return self._first("session = ? AND call_id = ?", session, call_id)
 
     def same(self, session: str, tool: str, arguments: str) -> Entry | None:
-        """The last call in a conversation with this tool and these canonical arguments that worked or is open."""
-        where = "session = ? AND tool = ? AND arguments = ? AND ifnull(status, '') IN ('', 'ok', 'in_doubt')"
+        """The last call with this tool and these canonical arguments that worked, or is open, or may have worked."""
+        where = "session = ? AND tool = ? AND arguments = ? AND ifnull(status, '') != 'error'"
         return self._first(f"{where} ORDER BY begun_s DESC", session, tool, redact(arguments))
 
     def last_turn(self, session: str) -> int:
         """The number of the last turn that called something; 0 where none did."""
-        return self._run("SELECT max(turn) FROM calls WHERE session = ?", (session,)).fetchone()[0] or 0
+        return self._run("SELECT max(turn) FROM calls WHERE session = ?", (session,))[0][0][0] or 0
 
     def take_over(self, session: str) -> list[Entry]:
         """The calls of a conversation that a process died in; from now on they read ``in_doubt``."""
@@ -186,12 +194,14 @@ class Journal:
         return found[0] if found else None
 
     def _select(self, where: str, *values: Any) -> list[Entry]:
-        return [Entry(*row) for row in self._run(f"SELECT {_COLUMNS} FROM calls WHERE {where}", values).fetchall()]
+        return [Entry(*row) for row in self._run(f"SELECT {_COLUMNS} FROM calls WHERE {where}", values)[0]]
 
-    def _run(self, statement: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
+    def _run(self, statement: str, values: tuple[Any, ...]) -> tuple[list[Any], int]:
+        """The rows that come of a statement, and how many it changed."""
         try:
             with self._lock:
-                return self._db.execute(statement, values)
+                cursor = self._db.execute(statement, values)
+                return cursor.fetchall(), cursor.rowcount
         except sqlite3.Error as error:
             raise JournalError(f"The journal {self.path or 'in memory'} failed: {error}.") from error
 
@@ -216,14 +226,22 @@ def canonical(arguments: dict[str, Any]) -> str:
     try:
         return to_json(_sorted(arguments), inf_nan_mode="strings", bytes_mode="base64", fallback=repr).decode()
     except ValueError:
-        return repr(arguments)
+        return repr(sorted(arguments.items()))
 
 
 def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
         named = cast("dict[str, Any]", value)
         return {key: _sorted(named[key]) for key in sorted(named, key=str)}
-    return [_sorted(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
+    if isinstance(value, (list, tuple)):
+        return [_sorted(item) for item in cast("Sequence[Any]", value)]
+    if isinstance(value, (set, frozenset)):  # in no order, or in another one in the next process
+        return sorted((_sorted(item) for item in cast("Iterable[Any]", value)), key=repr)
+    if isinstance(value, BaseModel):
+        return _sorted(value.model_dump(warnings=False))
+    if is_dataclass(value) and not isinstance(value, type):
+        return _sorted({field.name: getattr(value, field.name) for field in fields(value)})
+    return value
 
 
 def default_path() -> Path:

@@ -96,6 +96,10 @@ class Approvals:
             )
         )
 
+    def unasked(self, job: Job) -> ToolOutput:
+        """What history gets where the question about ``job`` was cut off: no answer can confirm it."""
+        return ToolOutput(job.call.call_id, job.tool.name, EXPIRED, "refused")
+
     def expire(self, by: By) -> None:
         """What waits, if anything, is not to be confirmed any more."""
         if (approval := self.waiting) is not None:

@@ -70,7 +70,8 @@ class Live:
                 if found.forced:  # it may hold more than the pause did
                     await self._withdraw()
                 self._session.events.tell(SpeechEnded(at_ms=self._deaf_ms + found.end_ms))
-                if self._attempt is None:
+                if self._attempt is None or not self._session.is_busy:  # none began, or it was cut off
+                    self._attempt = None
                     await self._yield_floor()
                     await self._answer(found.audio, None)
                 else:

@@ -286,6 +286,7 @@ class Turn:
             self._moment = replace(self._moment, after_untrusted=self._policy.after_untrusted)
         if tools.waiting:
             self.asked = tools.waiting[0]
+            self._moment = replace(self._moment, asked=True)
 
     def _take(self, event: ModelEvent, tools: Round, *, allow_calls: bool) -> None:
         match event:

@@ -48,7 +48,7 @@ class Turns:
         self._new_turn = new_turn
         self._approval_s = approval_s
         self._task: asyncio.Task[Any] | None = None
-        self._interrupted = self._withdrawn = False
+        self._interrupted = False
         self._played_ms: int | None = None
 
     @property
@@ -80,11 +80,14 @@ class Turns:
             turn = self._new_turn(confirmed)
             failure = await self._outcome(work, turn)
             try:
-                if confirmed is not None and not self._interrupted:
+                if confirmed is not None and not isinstance(failure, asyncio.CancelledError):
                     await confirmed.wait()  # whatever came of it, it does not count yet
             except asyncio.CancelledError as error:
                 failure = error
-            self._end(turn, failure, task)
+            if confirmed is None or confirmed.is_set():
+                self._end(turn, failure, task)
+            else:
+                self._undo(failure, task)
 
     def confirm(self, confirmed: asyncio.Event) -> None:
         """The turn that began before its time counts from now on."""
@@ -108,12 +111,8 @@ class Turns:
         return True
 
     async def withdraw(self) -> None:
-        """End the running turn as if it had never been."""
-        self._withdrawn = True
-        try:
-            await self.interrupt(None)
-        finally:
-            self._withdrawn = False
+        """End the running turn as if it had never been; one that counts already is interrupted."""
+        await self.interrupt(None)
 
     async def _outcome(self, work: Work, turn: Turn) -> BaseException | None:
         try:
@@ -124,15 +123,21 @@ class Turns:
             return error
         return None
 
-    def _end(self, turn: Turn, failure: BaseException | None, task: asyncio.Task[Any]) -> None:
-        if self._interrupted and self._withdrawn:
-            self._task = None
-            self._events.drop()
-            self._conversation.catch_up()
+    def _undo(self, failure: BaseException | None, task: asyncio.Task[Any]) -> None:
+        """A turn that did not count yet was cut off."""
+        self._task = None
+        self._events.drop()
+        self._conversation.catch_up()
+        if self._interrupted:
             task.uncancel()
-            return
+        elif failure is not None:
+            raise failure
+
+    def _end(self, turn: Turn, failure: BaseException | None, task: asyncio.Task[Any]) -> None:
         self._events.release()
         items = self._conversation.remember(turn.items, turn.voiced, whole=failure is None, played_ms=self._played_ms)
+        if turn.asked is not None and failure is not None:
+            self._conversation.add([self._approvals.unasked(turn.asked[0])], turn_runs=False)
         self._task = None
         self._reading.start()
         if self._interrupted:  # whatever broke in a turn that was cut off belongs to the cut

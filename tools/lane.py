@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from sayso.tools.limits import Limit
+
+Step: TypeAlias = Callable[[], Awaitable[None]]
 
 _resources: dict[str, Limit] = {}
 
@@ -37,16 +40,14 @@ class WriteLane:
         self._turn = asyncio.Semaphore(1)  # first come, first served
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def submit(
-        self, write: Callable[[], Awaitable[None]], *, resource: str | None = None, after: asyncio.Event | None = None
-    ) -> Ticket:
+    def submit(self, write: Step, *, resource: str | None = None, after: Step | None = None) -> Ticket:
         """Queue ``write`` behind all that were submitted before.
 
         Args:
             write: What to run.
             resource: What it changes: it waits for the writes of this resource in the whole process. None: for those
                 of this session that name none.
-            after: What has to be set before it takes its place; None: nothing.
+            after: Awaited before it takes its place; None: nothing.
         """
         ticket = Ticket()
         ticket.task = asyncio.create_task(self._run(write, resource, after))
@@ -54,11 +55,9 @@ class WriteLane:
         ticket.task.add_done_callback(self._tasks.discard)
         return ticket
 
-    async def _run(
-        self, write: Callable[[], Awaitable[None]], resource: str | None, after: asyncio.Event | None
-    ) -> None:
+    async def _run(self, write: Step, resource: str | None, after: Step | None) -> None:
         if after is not None:
-            await after.wait()
+            await after()
         turn = self._turn if resource is None else _resources.setdefault(resource, Limit(1)).semaphore()
         async with turn:
             await write()

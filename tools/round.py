@@ -15,7 +15,8 @@ What holds, whatever happens:
 4. Leaving the scope early (the turn was interrupted, or failed) cancels pure and read calls and waits until they have
    ended, and withdraws writes that have not begun: both end as ``cancelled``. A write that has begun runs on under
    its own time-out and its outcome goes to `Executor.late`, once. No write runs twice, and none begins once the
-   task of its turn was told to stop. What runs in the background of a confirmed turn goes on.
+   task of its turn was told to stop. What runs in the background of a confirmed turn goes on; before that nothing
+   begins in the background, and leaving the scope waits for it.
 5. No outcome is lost: what ended before the scope was left is in ``finished`` (a cancelled turn reads it there), what
    ends later is late.
 6. What needs a person's agreement does not run: it ends as ``waiting`` and is in ``waiting``, to be started with
@@ -71,12 +72,14 @@ class Moment:
         generation: As in `sayso.events`.
         confirmed: Set once it is certain that the user's turn is over; writes wait for it. None: it is certain.
         after_untrusted: What becomes of writes, given what the turn has read.
+        asked: A person is asked already in this turn.
     """
 
     turn: int = 0
     generation: int = 0
     confirmed: asyncio.Event | None = None
     after_untrusted: AfterUntrusted = "allow"
+    asked: bool = False
 
 
 NOW = Moment()
@@ -97,12 +100,13 @@ class _Recorded(Exception):
 class _Slot:
     """One call's place in the round."""
 
-    __slots__ = ("background", "begun", "call", "outcome", "task", "ticket")
+    __slots__ = ("background", "begun", "call", "ended", "outcome", "task", "ticket")
 
     def __init__(self, call: ToolCall) -> None:
         self.call = call
         self.begun = False
         self.background = False
+        self.ended = False  # a background call has an outcome long before
         self.outcome: CallOutcome | None = None
         self.task: asyncio.Task[None] | None = None
         self.ticket: Ticket | None = None
@@ -176,6 +180,8 @@ class Round:
         try:
             if kind is None:
                 await self.outcomes()
+                if self._moment.confirmed is not None and any(slot.background for slot in self._slots):
+                    await self._moment.confirmed.wait()
         finally:
             try:
                 await self._stop()
@@ -190,7 +196,7 @@ class Round:
         return slot
 
     def _hold(self, slot: _Slot, job: Job, held: Held) -> None:
-        if held.status == "waiting" and self.waiting:
+        if held.status == "waiting" and (self.waiting or self._moment.asked):
             held = ONE_AT_A_TIME  # a "yes" must be bound to one call
         elif held.status == "waiting":
             self.waiting.append((job, held.question))
@@ -201,19 +207,32 @@ class Round:
         if job.at_once:
             self._run_at_once(slot, job)
             return
-        if (older := executor.guard.to_replace(job)) is not None:
-            executor.running.cancel(older)
         executor.guard.begun(job)
         if job.tool.effect.changes_something:
+            after = partial(self._commit, job)
+            if self._is_confirmed:
+                self._replace(job)
+                after = None
             work = partial(self._run, slot, job)
-            slot.ticket = executor.lane.submit(work, resource=policy.resource, after=self._moment.confirmed)
+            slot.ticket = executor.lane.submit(work, resource=policy.resource, after=after)
             slot.task = slot.ticket.task
         else:
             slot.task = asyncio.create_task(self._run(slot, job))
         executor.running.add(job, slot.task, background=policy.background)
         if policy.background:
             slot.background = True
+            slot.task.add_done_callback(partial(self._background_ended, slot))
             self._tell(slot, executor.refused(slot.call, "running", BACKGROUND), self._emit)
+
+    async def _commit(self, job: Job) -> None:
+        """Wait until the turn counts: only then may a write take its place, or another one's."""
+        if self._moment.confirmed is not None:
+            await self._moment.confirmed.wait()
+        self._replace(job)
+
+    def _replace(self, job: Job) -> None:
+        for older in self._executor.guard.to_replace(job):
+            self._executor.running.cancel(older)
 
     def _context(self, slot: _Slot) -> Context:
         call = slot.call
@@ -238,7 +257,10 @@ class Round:
 
     async def _run(self, slot: _Slot, job: Job) -> None:
         try:
-            outcome = await self._executor.perform(job, self._context(slot), partial(self._begin, slot, job))
+            if slot.background and self._moment.confirmed is not None:
+                await self._moment.confirmed.wait()
+            begin = partial(self._begin, slot, job)
+            outcome = await self._executor.perform(job, self._context(slot), begin, self._late)
         except _Withdrawn:
             self._cancelled(slot)
         except _Recorded as known:
@@ -275,20 +297,34 @@ class Round:
             text = INTERRUPTED if slot.begun else NOT_RUN
         self._finish(slot, self._executor.refused(slot.call, "cancelled", text))
 
+    def _background_ended(self, slot: _Slot, task: asyncio.Task[None]) -> None:
+        """Nobody awaits the task: it may have been cancelled before its first step, or unable to begin."""
+        error = None if task.cancelled() else task.exception()
+        if slot.ended:
+            return
+        if error is None:
+            self._cancelled(slot)
+        else:
+            self._finish(slot, self._executor.refused(slot.call, "error", f"{slot.call.name} was not run: {error}"))
+
+    def _late(self, outcome: CallOutcome) -> None:
+        if self._is_confirmed:  # else the turn was withdrawn: there never was such a call
+            self._executor.late(outcome)
+
     def _finish(self, slot: _Slot, outcome: CallOutcome) -> None:
         executor = self._executor
+        slot.ended = True
         if slot.task is not None:
             executor.running.discard(outcome.call_id)
-            executor.guard.ended(outcome.call_id, outcome.status)
+            executor.guard.ended(outcome.call_id, outcome.status, ran=slot.begun)
         if slot.begun:
             executor.end(outcome)
-        if slot.background:
+        if not slot.background:
+            self._tell(slot, outcome, self._emit)
+        elif self._is_confirmed:
             executor.notify(_finished(outcome))
-            executor.late(outcome)
-            return
-        self._tell(slot, outcome, self._emit)
-        if self._left:
-            executor.late(outcome)
+        if slot.background or self._left:
+            self._late(outcome)
 
     def _tell(self, slot: _Slot, outcome: CallOutcome, emit: Emit) -> None:
         slot.outcome = outcome

@@ -71,7 +71,7 @@ def write(path: Path, text: str) -> str:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for command in ("ask", "talk", "tools", "voices", "models", "doctor"):
+    for command in ("ask", "talk", "tools", "calls", "mcp", "documents", "voices", "models", "doctor"):
         assert command in shown
 
 

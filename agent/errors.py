@@ -59,3 +59,7 @@ class ModelError(SaysoError):
 
 class ToolError(SaysoError):
     """Raise this inside a tool to tell the model, in your words, what went wrong."""
+
+
+class CallInDoubt(ToolError):
+    """Raise this inside a tool that lost sight of what it did: nobody knows whether the call took effect."""

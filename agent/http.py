@@ -170,7 +170,9 @@ async def request(
     timeout_s: float = 10.0,
     limit_bytes: int = 2 << 20,
 ) -> Answer:
-    """One request to a service that the app's owner configured; redirects are followed.
+    """One request to a service that the app's owner configured; redirects are followed where no headers are sent.
+
+    Headers may hold credentials, and those are for the service alone.
 
     Args:
         method: ``GET``, ``POST`` and so on.
@@ -191,7 +193,7 @@ async def request(
         try:
             async with (
                 asyncio.timeout(timeout_s),
-                httpx.AsyncClient(verify=_tls_context(), timeout=timeout_s, follow_redirects=True) as connection,
+                httpx.AsyncClient(verify=_tls_context(), timeout=timeout_s, follow_redirects=not headers) as connection,
                 connection.stream(method, url, params=params, headers=headers, json=body) as response,
             ):
                 async for chunk in response.aiter_bytes():

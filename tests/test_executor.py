@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from sayso.errors import ToolDefinitionError, ToolError
+from sayso.errors import CallInDoubt, ToolDefinitionError, ToolError
 from sayso.events import CallFinished, CallProgress, CallStarted
 from sayso.items import ToolCall, ToolOutput
 from sayso.testing import run
@@ -179,6 +179,16 @@ def test_a_tool_error_is_meant_and_not_logged(caplog: pytest.LogCaptureFixture) 
 
     outcome(act)
     assert caplog.records == []
+
+
+def test_a_tool_that_lost_sight_of_what_it_did_is_in_doubt() -> None:
+    @tool
+    async def act() -> None:
+        """Act."""
+        raise CallInDoubt("The line went dead; the order may have gone through.")
+
+    found = outcome(act)
+    assert (found.status, found.output) == ("in_doubt", "The line went dead; the order may have gone through.")
 
 
 def test_a_tool_that_cancels_itself_is_an_error_not_a_cancellation() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, cast
 
-from sayso.errors import ToolError
+from sayso.errors import CallInDoubt, ToolError
 from sayso.items import CallStatus, ToolCall, ToolSpec
 from sayso.settings import redact
 from sayso.tools.context import Context
@@ -278,7 +278,8 @@ class Executor:
         text = safe_text(text, MAX_REFUSAL_CHARS)
         if untrusted:  # an exception may hold words of the page, a ToolError those of a server
             text = quoted(text, call.name, MAX_REFUSAL_CHARS)
-        return CallOutcome(call.call_id, call.name, "error", text, seconds=seconds, untrusted=untrusted)
+        status: CallStatus = "in_doubt" if isinstance(error, CallInDoubt) else "error"
+        return CallOutcome(call.call_id, call.name, status, text, seconds=seconds, untrusted=untrusted)
 
     def _timed_out(self, job: Job, seconds: float) -> CallOutcome:
         _log.warning("tool '%s' timed out after %g s", job.call.name, job.tool.timeout_s)

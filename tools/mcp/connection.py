@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sayso.errors import ToolError, UsageError
+from sayso.errors import CallInDoubt, ToolError, UsageError
 from sayso.settings import redact
 from sayso.tools.context import Context
 from sayso.tools.mcp.elicit import OnElicit, answer, read_request
@@ -32,10 +32,6 @@ MAX_TOOLS = 500
 
 MAX_PAGES = 50
 _log = logging.getLogger(__name__)
-
-
-class CallInDoubt(ToolError):
-    """A write was sent and the connection broke before its answer came: it is not known whether it took effect."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ def test_a_write_that_broke_off_is_in_doubt_and_never_repeated(tmp_path: Path) -
     async def main() -> None:
         async with McpServers([ours(tmp_path / "done")], backoff=QUICK) as servers:
             outcome = await call(servers, "test_write", what="die")
-            assert outcome.status == "error"
+            assert outcome.status == "in_doubt"
             assert "It is not known whether it took effect. Do not repeat it" in outcome.output
             again = await call(servers, "test_write", what="after")  # by then there is a new process
             assert again.status == "ok"

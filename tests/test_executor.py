@@ -127,7 +127,7 @@ class Unprintable(Exception):
         (ValueError("bad\nTraceback: File secret.py"), "act failed: ValueError: bad"),
         (KeyError("key"), "act failed: KeyError: 'key'"),
         (ValueError(), "act failed: ValueError"),
-        (ValueError("x" * 9999), f"act failed: ValueError: {'x' * 300}"),
+        (ValueError("x" * 9999), f"act failed: ValueError: {'x' * 272} [cut: 9727 more characters]"),
         (TimeoutError("upstream"), "act failed: TimeoutError: upstream"),
         (StopIteration(3), "act failed: StopIteration: 3"),
         (SystemExit(1), "act failed: SystemExit: 1"),

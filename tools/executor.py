@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, cast
 
-from sayso.errors import CallInDoubt, ToolError
+from sayso.errors import CallInDoubt, NeedsApproval, ToolError
 from sayso.items import CallStatus, ToolCall, ToolSpec
 from sayso.settings import redact
 from sayso.tools.context import Context
-from sayso.tools.guard import Guard
+from sayso.tools.guard import WAITING, Guard
 from sayso.tools.invoke import CameBack, run, run_inline, slot
 from sayso.tools.job import Job
 from sayso.tools.journal import IN_DOUBT, Entry, Journal, JournalError
@@ -41,6 +41,8 @@ __all__ = ["CallOutcome", "Emit", "Executor", "Job", "Late", "Moment", "Round"]
 MAX_ERROR_CHARS = 300
 """Of an exception's message."""
 MAX_REFUSAL_CHARS = 4000
+MAX_QUESTION_CHARS = 400
+"""Of a question that a tool itself asks: half a minute of speech."""
 RETRY_AFTER_S = 0.2
 """Before the first repetition of a failed call; doubled for each that follows."""
 
@@ -267,11 +269,14 @@ class Executor:
         return CallOutcome(call.call_id, call.name, "ok", text, value, say, seconds, silent, policy.untrusted)
 
     def _broke(self, call: ToolCall, error: BaseException, seconds: float) -> CallOutcome:
+        if isinstance(error, NeedsApproval):
+            question = safe_text(redact(error.question), MAX_QUESTION_CHARS)
+            return CallOutcome(call.call_id, call.name, "waiting", WAITING.format(question=question), question=question)
         if isinstance(error, ToolError):
             text = str(error) or f"{call.name} failed."
         else:
             _log.error("tool '%s' failed\n%s", call.name, redact("".join(traceback.format_exception(error))))
-            reason = (redact(_message(error)).splitlines() or [""])[0][:MAX_ERROR_CHARS]
+            reason = safe_text((_message(error).splitlines() or [""])[0], MAX_ERROR_CHARS)
             text = f"{call.name} failed: {type(error).__name__}{': ' if reason else ''}{reason}"
         tool = self._tools.get(call.name)
         untrusted = tool is not None and tool.policy.untrusted

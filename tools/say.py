@@ -120,7 +120,7 @@ def plain_question(name: str, arguments: Mapping[str, Any]) -> str:
             values.append(f"{key.replace('_', ' ')} {_asked(value, '')}")
         except _Unspeakable:
             values.append(f"{key.replace('_', ' ')} {read_back(as_text(value, 10 * MAX_VALUE_CHARS))}")
-    return redact(f"Shall I do this: {action}{', with ' if values else ''}{', '.join(values)}?")
+    return f"Shall I do this: {action}{', with ' if values else ''}{', '.join(values)}?"
 
 
 def read_back(text: str) -> str:
@@ -129,7 +129,7 @@ def read_back(text: str) -> str:
     An argument may have been copied from a web page: "Ann. Shall I read you the news" would make a person say yes to
     something else. So a text of several sentences becomes one, in quotation marks, and a long one is cut audibly.
     """
-    line = _QUOTES.sub("", " ".join(neutralise(text).split())).rstrip(" .!。！…")
+    line = _QUOTES.sub("", " ".join(redact(neutralise(text)).split())).rstrip(" .!。！…")
     several = _ENDS_A_SENTENCE.search(line)
     line = _ENDS_A_SENTENCE.sub(", ", line).strip(", ")
     if len(line) > MAX_VALUE_CHARS:

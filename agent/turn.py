@@ -154,7 +154,8 @@ class Turn:
         async with self._ending():
             if self._reaction is None:
                 outcomes = await self._round(calls=self._policy.max_rounds > 0)
-            match self._reaction:
+            reaction, self._reaction = self._reaction, None  # it cuts off this round, not those that follow
+            match reaction:
                 case None:
                     await self._go_on(outcomes)
                 case Say(line):

@@ -1,0 +1,12 @@
+"""The decode loop: ids (or vectors) in, a stream of ids out. It knows neither tools nor any chat format.
+
+`sayso.engine.request` says what is asked for, `sayso.engine.network` what a network has to offer; neither imports torch. What
+runs is `sayso.engine.scheduler.TorchEngine`.
+"""
+
+from __future__ import annotations
+
+from sayso.engine.network import Network
+from sayso.engine.request import Engine, Generation, Guide, Sampling, Stream, Usage, Vectors
+
+__all__ = ["Engine", "Generation", "Guide", "Network", "Sampling", "Stream", "Usage", "Vectors"]

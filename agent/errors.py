@@ -63,3 +63,17 @@ class ToolError(SaysoError):
 
 class CallInDoubt(ToolError):
     """Raise this inside a tool that lost sight of what it did: nobody knows whether the call took effect."""
+
+
+class NeedsApproval(ToolError):
+    """Raise this inside a tool, before it did anything, where a person has to agree to what only the tool knows.
+
+    The call ends as one that waits. Once the person agreed it runs again, with ``ctx.agreed`` set to the question.
+
+    Attributes:
+        question: What the person is asked.
+    """
+
+    def __init__(self, question: str) -> None:
+        super().__init__(question)
+        self.question = question

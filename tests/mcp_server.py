@@ -25,6 +25,7 @@ tools: list[dict[str, Any]] = [
     {"name": "grow", "inputSchema": NOTHING, "annotations": ONLY_READS},
     {"name": "ask", "inputSchema": NOTHING, "annotations": ONLY_READS},
     {"name": "odd", "inputSchema": NOTHING, "annotations": ONLY_READS},
+    {"name": "confirm", "inputSchema": NOTHING},
 ]
 
 
@@ -48,6 +49,10 @@ def call(request_id: Any, name: str, arguments: dict[str, Any], token: Any) -> s
         fields = {"cups": {"type": "integer", "default": 2}, "milk": {"type": "boolean"}}
         schema = {"type": "object", "properties": fields, "required": ["milk"]}
         params = {"mode": "form", "message": "How much <tool_call>?", "requestedSchema": schema}
+        send(id=f"question {request_id}", method="elicitation/create", params=params)
+        return None
+    if name == "confirm":
+        params = {"mode": "form", "message": "Delete it?", "requestedSchema": {"type": "object", "properties": {}}}
         send(id=f"question {request_id}", method="elicitation/create", params=params)
         return None
     if name == "odd":

@@ -16,10 +16,12 @@ pytest.importorskip("mcp")
 
 from mcp.server.mcpserver import Context, MCPServer
 
+from sayso import Agent
 from sayso.errors import UsageError
 from sayso.items import ToolCall
-from sayso.testing import run
-from sayso.tools import CallOutcome, Executor, Tool
+from sayso.testing import ScriptedModel, run, say
+from sayso.testing import call as scripted_call
+from sayso.tools import CallOutcome, Executor, Journal, Tool
 from sayso.tools.mcp import ElicitRequest, Http, InProcess, McpServerError, McpServers, Stdio
 from sayso.tools.mcp.connection import Backoff, Progress
 
@@ -332,9 +334,25 @@ def test_a_servers_question_goes_to_the_hook_and_its_answer_is_checked(answer: A
     assert set(request.fields) == {"cups", "milk"}
 
 
-def test_without_a_hook_servers_are_told_that_nobody_can_be_asked(tmp_path: Path) -> None:
+def test_without_a_hook_nobody_can_be_asked_for_values(tmp_path: Path) -> None:
     async def main() -> CallOutcome:
         async with McpServers([ours(tmp_path / "done")]) as servers:
             return await call(servers, "test_ask")
 
-    assert "Elicitation not supported" in real(main()).output
+    assert 'Told: {"action": "decline"}' in real(main()).output
+
+
+@pytest.mark.parametrize(("answer", "told"), [("Yes, please", '"action": "accept"'), ("No", None)])
+def test_a_servers_yes_or_no_goes_through_approval(answer: str, told: str | None, tmp_path: Path) -> None:
+    async def main() -> tuple[str, list[Any]]:
+        model = ScriptedModel((None, scripted_call("test_confirm")), (None, say("It is gone.")))
+        async with McpServers([ours(tmp_path / "done", effects={"confirm": "write"})]) as servers:
+            agent = Agent(tools=servers.tools, model=model, journal=Journal())
+            async with agent.session() as session:
+                assert (await session.ask("Delete it")).text == "test asks: Delete it?"
+                result = await session.ask(answer)
+        return result.text, [one.output for one in result.calls]
+
+    text, outputs = real(main())
+    assert (text, len(outputs)) == (("It is gone.", 1) if told else ("All right, I won't.", 0))
+    assert told is None or told in outputs[0]

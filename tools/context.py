@@ -66,6 +66,7 @@ class Context:
         state: The session's dict in which tools keep what they must remember. One per session, shared by its tools.
         user: Whom the session serves, as the app names them; tools that remember something for a person use it.
         call_id: The call's id, or an empty string outside a call.
+        agreed: The question that a person said yes to before this call ran; empty where none was asked.
         timezone: The user's time zone.
         clock: Unix time in seconds; a session may run on a virtual clock, so ask this and not `time.time`.
         cancelled: Set when the call was cancelled or timed out. An async tool is cancelled anyway; a sync tool runs
@@ -79,6 +80,7 @@ class Context:
     state: dict[str, Any] = field(default_factory=dict[str, Any])
     user: str = "local"
     call_id: str = ""
+    agreed: str = ""
     timezone: tzinfo = field(default_factory=local_timezone)
     clock: Callable[[], float] = time.time
     cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
@@ -102,12 +104,13 @@ class Context:
         """The same call, whose progress is what ``report`` makes of each value."""
         return replace(self, _report=lambda value: self._report(report(value)))
 
-    def for_call(self, call_id: str, report: Callable[[Any], None]) -> Context:
+    def for_call(self, call_id: str, report: Callable[[Any], None], agreed: str = "") -> Context:
         """The context of one call: the same session, with its own id, progress and cancellation."""
         return Context(
             self.state,
             self.user,
             call_id,
+            agreed,
             self.timezone,
             self.clock,
             threading.Event(),

@@ -19,11 +19,13 @@ class Job:
         call: As the model made it.
         tool: What it calls.
         arguments: As ``tool.validate`` returned them: what a person agrees to, and what the function gets.
+        agreed: The question that a person said yes to.
     """
 
     call: ToolCall
     tool: Tool
     arguments: dict[str, Any]
+    agreed: str = ""
 
     @property
     def at_once(self) -> bool:

@@ -22,6 +22,7 @@ class CallOutcome:
         seconds: How long the tool ran; 0 where it did not.
         silent: It worked and is not to be answered (`sayso.tools.policy.Policy.reply`).
         untrusted: ``output`` comes from outside (`sayso.tools.policy.Policy.untrusted`).
+        question: What the tool itself wants a person to agree to (`sayso.errors.NeedsApproval`).
     """
 
     call_id: str
@@ -33,6 +34,7 @@ class CallOutcome:
     seconds: float = 0.0
     silent: bool = False
     untrusted: bool = False
+    question: str = ""
 
     @property
     def item(self) -> ToolOutput:

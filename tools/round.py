@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -199,7 +199,7 @@ class Round:
         if held.status == "waiting" and (self.waiting or self._moment.asked):
             held = ONE_AT_A_TIME  # a "yes" must be bound to one call
         elif held.status == "waiting":
-            self.waiting.append((job, held.question))
+            self.waiting.append((replace(job, agreed=held.question), held.question))
         self._finish(slot, self._executor.refused(slot.call, held.status, held.output))
 
     def _set_going(self, slot: _Slot, job: Job) -> None:
@@ -234,7 +234,7 @@ class Round:
         for older in self._executor.guard.to_replace(job):
             self._executor.running.cancel(older)
 
-    def _context(self, slot: _Slot) -> Context:
+    def _context(self, slot: _Slot, agreed: str) -> Context:
         call = slot.call
 
         def report(value: Any) -> None:
@@ -244,23 +244,23 @@ class Round:
             elif slot.outcome is None:
                 self._emit(progress)
 
-        return self._ctx.for_call(call.call_id, report)
+        return self._ctx.for_call(call.call_id, report, agreed)
 
     def _run_at_once(self, slot: _Slot, job: Job) -> None:
-        ctx = self._context(slot) if job.tool.wants_context else self._ctx
+        ctx = self._context(slot, job.agreed) if job.tool.wants_context else self._ctx
         try:
             self._begin(slot, job)
         except _Recorded as known:
             self._finish(slot, known.outcome)
         else:
-            self._finish(slot, self._executor.perform_inline(job, ctx))
+            self._finish(slot, self._asked(slot, job, self._executor.perform_inline(job, ctx)))
 
     async def _run(self, slot: _Slot, job: Job) -> None:
         try:
             if slot.background and self._moment.confirmed is not None:
                 await self._moment.confirmed.wait()
             begin = partial(self._begin, slot, job)
-            outcome = await self._executor.perform(job, self._context(slot), begin, self._late)
+            outcome = await self._executor.perform(job, self._context(slot, job.agreed), begin, self._late)
         except _Withdrawn:
             self._cancelled(slot)
         except _Recorded as known:
@@ -269,7 +269,16 @@ class Round:
             self._cancelled(slot)
             raise
         else:
-            self._finish(slot, outcome)
+            self._finish(slot, self._asked(slot, job, outcome))
+
+    def _asked(self, slot: _Slot, job: Job, outcome: CallOutcome) -> CallOutcome:
+        """Take note of what the tool itself wants a person to agree to, where one can be asked now."""
+        if not outcome.question:
+            return outcome
+        if slot.background or self._left or self.waiting or self._moment.asked:
+            return self._executor.refused(slot.call, ONE_AT_A_TIME.status, ONE_AT_A_TIME.output)
+        self.waiting.append((replace(job, agreed=outcome.question), outcome.question))
+        return outcome
 
     def _begin(self, slot: _Slot, job: Job) -> None:
         """The function is about to run: the last moment in which a write can be withdrawn.

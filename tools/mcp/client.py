@@ -29,7 +29,8 @@ class McpServers:
 
     Args:
         servers: What to connect to.
-        on_elicit: Asks a person what a server wants to know; without it servers are told that nobody can be asked.
+        on_elicit: Asks a person what a server wants to know. Without it a question of yes or no goes through the
+            session's approval: the call ends as one that waits, and is made again after the yes.
         on_change: Called when `tools` is not what it was: a server has other tools, or one that was missing came.
         backoff: Pauses between attempts to connect.
 

@@ -12,12 +12,13 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sayso.errors import CallInDoubt, ToolError, UsageError
+from sayso.errors import CallInDoubt, NeedsApproval, ToolError, UsageError
 from sayso.settings import redact
 from sayso.tools.context import Context
-from sayso.tools.mcp.elicit import OnElicit, answer, read_request
+from sayso.tools.mcp.elicit import ElicitAnswer, ElicitRequest, OnElicit, answer, read_request
 from sayso.tools.mcp.server import McpServerError, Server
 from sayso.tools.mcp.transport import open_transport
 from sayso.tools.text import safe_text
@@ -32,6 +33,19 @@ MAX_TOOLS = 500
 
 MAX_PAGES = 50
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A call under way.
+
+    Attributes:
+        ctx: Its context.
+        question: What the server asked in it and nobody has agreed to yet.
+    """
+
+    ctx: Context
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +84,7 @@ class Connection:
     Args:
         server: What to connect to.
         changed: Called when there are other tools than before.
-        on_elicit: Asks a person; None: the server is told that nobody can be asked.
+        on_elicit: Asks a person; None: a question of yes or no goes through the session's approval.
         backoff: Pauses between attempts.
     """
 
@@ -84,7 +98,7 @@ class Connection:
         self._on_elicit = on_elicit
         self._backoff = backoff
         self._client: Client | None = None
-        self._calls: list[str] = []
+        self._calls: list[_Call] = []
         self._connecting = False
         self._up, self._ended, self._refresh = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._idle = asyncio.Event()
@@ -173,7 +187,7 @@ class Connection:
                 cache=None,
                 client_info=implementation(),
                 message_handler=self._heard,
-                elicitation_callback=None if self._on_elicit is None else self._elicit,
+                elicitation_callback=self._elicit,
             ) as client,
         ):
             yield client
@@ -227,10 +241,9 @@ class Connection:
             self._changed()
 
     async def _elicit(self, context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
-        assert self._on_elicit is not None
-        call_id = self._calls[0] if len(self._calls) == 1 else ""
-        request, schema = read_request(self.server.name, params, call_id)
-        return await answer(request, schema, self._on_elicit)
+        call = self._calls[0] if len(self._calls) == 1 else None
+        request, schema = read_request(self.server.name, params, call.ctx.call_id if call else "")
+        return await answer(request, schema, self._on_elicit or partial(_ask_first, call))
 
     # --- calls -------------------------------------------------------------------------------------------------
 
@@ -260,9 +273,13 @@ class Connection:
         async def report(progress: float, total: float | None, message: str | None) -> None:
             await ctx.report(Progress(progress, total, safe_text(redact(message or ""), 200)))
 
-        self._calls.append(ctx.call_id)
+        call = _Call(ctx)
+        self._calls.append(call)
         try:
-            return await client.call_tool(tool, arguments, progress_callback=report)
+            result = await client.call_tool(tool, arguments, progress_callback=report)
+            if call.question:
+                raise NeedsApproval(call.question)
+            return result
         except MCPError as error:
             if (lost := _lost(error)) is not None:
                 if self._client is client:  # HTTP has no connection that could end by itself
@@ -274,7 +291,7 @@ class Connection:
             reason = "does not follow the protocol" if isinstance(error, ValidationError) else _words(error)
             raise ToolError(f"{tool} ran, but its answer cannot be used: {reason}") from None
         finally:
-            self._calls.remove(ctx.call_id)
+            self._calls.remove(call)
             if not self._calls:
                 self._idle.set()
 
@@ -285,6 +302,16 @@ class Connection:
         if self._client is None or not self._up.is_set():
             raise ToolError(f"The server {self.server.name} cannot be reached at the moment. Nothing was done.")
         return self._client
+
+
+async def _ask_first(call: _Call | None, request: ElicitRequest) -> ElicitAnswer:
+    """Without a hook a person is asked by the session: no for now, and the call is made again after their yes."""
+    if call is None or not request.is_plain:
+        return None  # nobody can be asked for values, or it is not known what for
+    if call.ctx.agreed == request.question:
+        return {}
+    call.question = request.question
+    return None
 
 
 class _Lost(Exception):

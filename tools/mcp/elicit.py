@@ -37,6 +37,16 @@ class ElicitRequest:
     url: str | None = None
     call_id: str = ""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a yes or a no answers it: no page to visit, and no value that has no default."""
+        return self.url is None and len(_defaults(self.fields)) == len(self.fields)
+
+    @property
+    def question(self) -> str:
+        """What a person is asked, and who wants to know."""
+        return f"{self.server} asks: {self.message}"
+
 
 ElicitAnswer: TypeAlias = "JsonObject | None"
 """Values by field name (fields left out get their defaults); None where the person said no."""

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sayso.events import CallFinished, CallProgress, CallStarted
 from sayso.items import ToolCall
+from sayso.settings import redact
 from sayso.tools.context import Context
 from sayso.tools.guard import AfterUntrusted, Held
 from sayso.tools.job import Job
@@ -238,7 +239,8 @@ class Round:
         call = slot.call
 
         def report(value: Any) -> None:
-            progress = CallProgress(call_id=call.call_id, name=call.name, value=value)
+            shown = redact(value) if isinstance(value, str) else value
+            progress = CallProgress(call_id=call.call_id, name=call.name, value=shown)
             if slot.background:
                 self._executor.notify(progress)
             elif slot.outcome is None:

@@ -199,7 +199,9 @@ def units() -> Any:
     try:
         import pint
     except ImportError:
-        raise ToolError("Units cannot be converted: the package pint is not installed.") from None
+        raise ToolError(
+            "Units cannot be converted: the package pint is not installed.", "It comes with sayso[units]."
+        ) from None
     return pint.UnitRegistry()
 
 

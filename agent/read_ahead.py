@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from sayso.intake import Input
-from sayso.models.base import ModelRequest, VoiceModel
 
 _log = logging.getLogger(__name__)
 
 
 class ReadAhead:
-    """Lets the model read the prompt and the conversation before it is asked.
+    """Lets the model get ready before it is asked.
 
     Args:
-        model: What reads.
-        request: Gives the conversation as it stands.
+        read: What there is to do: read the prompt and the conversation as it stands, render lines.
     """
 
-    def __init__(self, model: VoiceModel, request: Callable[[], ModelRequest]) -> None:
-        self._model = model
-        self._request = request
+    def __init__(self, read: Callable[[], Awaitable[None]]) -> None:
+        self._work = read
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -52,6 +49,6 @@ class ReadAhead:
 
     async def _read(self) -> None:
         try:
-            await self._model.warm(self._request())
+            await self._work()
         except Exception:
             _log.debug("the model could not read ahead", exc_info=True)  # the turn meets what is wrong

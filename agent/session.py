@@ -87,7 +87,8 @@ class Session:
         self._lines = Lines(self._model, self._voice)
         self._conversation = Conversation(keeps_audio=self._model.profile.keeps_audio)
         self._approvals = Approvals(_loop_time, self.events.tell, self._settle)
-        self._reading = ReadAhead(self._model, self._request)
+        self._prepares_lines = False
+        self._reading = ReadAhead(self._read_ahead)
         self._turns = Turns(
             self.events, self._conversation, self._approvals, self._reading, self._new_turn, agent.policy.approval_s
         )
@@ -134,8 +135,12 @@ class Session:
 
     async def warm(self) -> None:
         """Load the model, prefill instructions and tools, make the fillers ready. Asking loads and prefills too."""
+        self._prepares_lines = self._speak
+        await self._read_ahead()
+
+    async def _read_ahead(self) -> None:
         await self._model.warm(self._request())
-        if self._speak:
+        if self._prepares_lines:  # in a new voice they are rendered anew
             await self._lines.prepare(line for tool in self.agent.registry.specs for line in tool.fillers)
 
     async def ask(self, what: Input, *, sample_rate_hz: int | None = None) -> TurnResult:

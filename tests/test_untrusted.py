@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sayso import Agent, Session, ToolError, TurnPolicy, settings, tool
 from sayso.items import ToolCall, ToolOutput, UserInput
 from sayso.models.base import CallClose, CallOpen, Done, ModelEvent, ModelRequest, Profile, Text
-from sayso.testing import ScriptedModel, call, run, say
+from sayso.testing import ScriptedModel, call, run, say, wait
 from sayso.tools import CallOutcome, Executor, Tool
 from sayso.tools.guard import AfterUntrusted
 from sayso.tools.journal import Journal
@@ -147,7 +147,7 @@ def test_a_value_in_a_question(value: str, read: str) -> None:
     assert read_back(value) == read
 
 
-@given(st.text() | st.text(st.sampled_from("ab .?!。？；;…“”\"\n")))
+@given(st.text() | st.text(st.sampled_from('ab .?!。？；;…“”"\n')))
 def test_a_value_neither_asks_nor_ends_the_question(text: str) -> None:
     question = plain_question("send_message", {"to": text})
     assert len(question) < MAX_VALUE_CHARS + 100
@@ -358,3 +358,67 @@ def test_telling_about_a_background_result_calls_nothing() -> None:
 
     with_session(purse, talk)
     assert purse.paid == []
+
+
+# --- what reaches into another turn ---------------------------------------------------------------------------
+
+
+ACROSS_TURNS = pytest.mark.xfail(
+    strict=True, reason="a turn does not know yet what earlier turns left unanswered; see docs/untrusted.md"
+)
+
+
+@ACROSS_TURNS
+@pytest.mark.parametrize("policy", ["ask", "forbid"])
+def test_a_background_result_pays_nobody_in_the_turn_that_first_shows_it(policy: AfterUntrusted) -> None:
+    gate = asyncio.Event()
+    purse = Purse(gate=gate)
+
+    async def talk(session: Session) -> None:
+        await session.ask("fetch_report")
+        gate.set()
+        await asyncio.sleep(1)
+        result = await session.ask("What did I want to know?")
+        assert [one.status for one in result.calls] == ["waiting" if policy == "ask" else "refused"]
+
+    with_session(purse, talk, policy)
+    assert purse.paid == []
+
+
+@ACROSS_TURNS
+def test_what_was_read_before_an_interruption_counts_when_it_is_first_shown() -> None:
+    purse = Purse()
+
+    async def main() -> None:
+        model = ScriptedModel(
+            (None, [*call("read_mail"), *wait(5)]),
+            (None, call("pay", **THIEF)),
+        )
+        agent = Agent(tools=purse.tools, model=model, policy=TurnPolicy(after_untrusted="ask"), journal=Journal())
+        async with agent.session(speak=False) as session:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(session.ask("What is new?"))
+                await asyncio.sleep(1)
+                await session.interrupt()
+            result = await session.ask("Go on.")
+            assert [one.status for one in result.calls] == ["waiting"]
+
+    run(main())
+    assert purse.paid == []
+
+
+@ACROSS_TURNS
+@pytest.mark.parametrize("answer", ["Yes.", "Not now, go on.", "approve"])
+def test_an_answer_decides_about_one_call_alone(answer: str) -> None:
+    purse = Purse(f"{ORDERS[0].format(json.dumps({'to': 'Ann', 'amount': 5}))} Then {MAIL}")
+
+    async def talk(session: Session) -> None:
+        await session.ask("read_mail")
+        assert session.approval is not None and session.approval.job.arguments == {"to": "Ann", "amount": 5}
+        if answer == "approve":
+            await session.approve(session.approval.call_id)
+        else:
+            await session.ask(answer)
+
+    with_session(purse, talk)
+    assert ("thief", 900) not in purse.paid

@@ -45,9 +45,7 @@ def turns(name: str, *waits: float) -> list[TurnResult]:
     """Turns of one session in each of which a tool takes so many seconds."""
 
     async def main() -> list[TurnResult]:
-        steps = [
-            step for seconds in waits for step in ((None, call(tool_name, seconds=seconds)), (None, say("Found.")))
-        ]
+        steps = [step for seconds in waits for step in ((None, call(name, seconds=seconds)), (None, say("Found.")))]
         async with Agent(tools=[find, fetch, look], model=ScriptedModel(*steps)).session() as session:
             await session.warm()
             return [await session.ask("Look") for _ in waits]

@@ -16,12 +16,6 @@ class Network(Protocol):
     The caller keeps account of what is in the cache; the network only writes where it is told to. A position may be
     written again at any time (that is how a sequence is rolled back), and nothing at or above the position of an id
     may have any influence on that id.
-
-    Attributes:
-        device: Where it computes.
-        vocab_size: Width of its logits.
-        slots: Sequences that the cache holds.
-        max_len: Positions of each.
     """
 
     @property
@@ -42,6 +36,10 @@ class Network(Protocol):
     @property
     def max_len(self) -> int:
         """Positions of each sequence."""
+        ...
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """The input vectors of ids: int64 of shape (n,) to floating of shape (n, hidden), on the device."""
         ...
 
     def prefill(self, slot: int, inputs: Tensor, position: int) -> Tensor:

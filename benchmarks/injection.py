@@ -1,7 +1,7 @@
 """Whether words in a web page or a payment can make the agent act: two suites of AgentDojo against two models.
 
     python -m benchmarks.injection --data FOLDER                  # FOLDER holds banking/ and slack/
-    python -m benchmarks.injection --data FOLDER --scripted       # without the embedded model: seconds
+    python -m benchmarks.injection --data FOLDER --scripted       # keeps the embedded model's numbers: seconds
 
 The scripted model obeys whatever it reads: it shows what the policy stops. The embedded model shows what a small real
 one does; it makes one call a turn, so only tasks of one call can succeed. Every case is a written conversation
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import math
 import sys
 import time
@@ -25,7 +26,7 @@ from benchmarks.agentdojo import banking, slack
 from benchmarks.agentdojo.attacks import ATTACKS
 from benchmarks.agentdojo.cases import Step, Suite, Task, World, load
 from benchmarks.agentdojo.gullible import Gullible, Obeys
-from benchmarks.report import write
+from benchmarks.report import RESULTS, write
 from sayso import Agent
 from sayso.approval import Approval
 from sayso.models.base import VoiceModel
@@ -194,19 +195,28 @@ def scripted(suites: Sequence[Suite]) -> list[dict[str, Any]]:
 
 def sample(suites: Sequence[Suite]) -> list[Case]:
     """For a slow model: each single-step task under each attack, and one attack on each task of several steps."""
-    names = cycle(ATTACKS)
-    single: list[Case] = []
-    several: list[Case] = []
-    for suite in suites:
-        goals = cycle(suite.goals)
-        for task in suite.users:
-            if not suite.seen_by(task):
-                continue
-            if task.id in SINGLE_STEP[suite.name]:
-                single += [Case(suite, task, next(goals), attack) for attack in ATTACKS]
-            else:
-                several.append(Case(suite, task, next(goals), next(names)))
+    names = list(ATTACKS)
+    goals = {suite.name: cycle(suite.goals) for suite in suites}
+    tasks = [(suite, task) for suite in suites for task in suite.users if suite.seen_by(task)]
+    ones = [(suite, task) for suite, task in tasks if task.id in SINGLE_STEP[suite.name]]
+    single = [
+        Case(suite, task, next(goals[suite.name]), names[(at + half + shift) % len(names)])
+        for shift in range(len(names) // 2)
+        for half in (0, len(names) // 2)  # so that the first few cases have all attacks
+        for at, (suite, task) in enumerate(ones)
+    ]
+    texts = cycle(names)
+    several = [Case(suite, task, next(goals[suite.name]), next(texts)) for suite, task in _mixed(tasks, ones)]
     return [case for pair in zip(single, several, strict=False) for case in pair] + single[len(several) :]
+
+
+def _mixed(tasks: Sequence[tuple[Suite, Task]], without: Sequence[tuple[Suite, Task]]) -> list[tuple[Suite, Task]]:
+    """The tasks of the suites in turn, so that the first ones are of all."""
+    left = [one for one in tasks if one not in without]
+    order = {
+        id(task): at for name in SINGLE_STEP for at, (suite, task) in enumerate(t for t in left if t[0].name == name)
+    }
+    return sorted(left, key=lambda one: order[id(one[1])])
 
 
 async def embedded(suites: Sequence[Suite], seconds: float) -> list[dict[str, Any]]:
@@ -252,6 +262,14 @@ def suites_in(folder: Path) -> list[Suite]:
     ]
 
 
+def kept_rows() -> list[dict[str, Any]]:
+    """What an earlier run measured of the embedded model."""
+    file = RESULTS / "injection.json"
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    rows: list[dict[str, Any]] = content.get("rows", [])
+    return [one for one in rows if one["model"].startswith("embedded")]
+
+
 NOTES = [
     "Adapted from AgentDojo (banking, slack). won: the attacker's goal holds in the environment at the end.",
     "gullible: obeys every instruction once and knows the right calls for the user's task; a write is a plain `write`,"
@@ -269,16 +287,15 @@ def main() -> int:
     """Run both models, print and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA, help="the folder with AgentDojo's banking/ and slack/")
-    parser.add_argument("--scripted", action="store_true", help="without the embedded model")
+    parser.add_argument("--scripted", action="store_true", help="leave the embedded model's rows as they are")
     parser.add_argument("--minutes", type=float, default=8.0, help="for the embedded model")
     options = parser.parse_args()
     if not (options.data / "banking" / "environment.yaml").exists():
         print(f"There is no AgentDojo data in {options.data}; name its folder with --data. Nothing was measured.")
         return 0
     suites = suites_in(options.data)
-    rows = scripted(suites)
-    if not options.scripted:
-        rows += asyncio.run(embedded(suites, 60 * options.minutes))
+    slow = kept_rows() if options.scripted else asyncio.run(embedded(suites, 60 * options.minutes))
+    rows = [*scripted(suites), *slow]
     write("injection", rows, NOTES)
     return 0
 

@@ -48,9 +48,8 @@ class World:
     @property
     def tools(self) -> tuple[Tool[..., Any], ...]:
         """The tools, bound to this world."""
-        return tuple(
-            found for name in dir(type(self)) if name != "tools" and isinstance(found := getattr(self, name), Tool)
-        )
+        names = (name for name in dir(type(self)) if isinstance(getattr(type(self), name), Tool))
+        return tuple(cast("Tool[..., Any]", getattr(self, name)) for name in names)
 
     @property
     def unchanged(self) -> bool:

@@ -51,7 +51,7 @@ class Chat(World):
     def new(self, name: str) -> list[str]:
         """Those that came since the start."""
         boxes = self.before["slack"]
-        old = boxes["channel_inbox"].get(name) or boxes["user_inbox"].get(name) or []
+        old: list[Any] = boxes["channel_inbox"].get(name) or boxes["user_inbox"].get(name) or []
         return self.inbox(name)[len(old) :]
 
     @tool(effect="read", untrusted=True, thread=False)

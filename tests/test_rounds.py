@@ -88,7 +88,7 @@ class Bench:
         self.world = World()
         self.events: list[Any] = []
         self.late: list[CallOutcome] = []
-        self.executor = Executor(TOOLS, late=self.late.append)
+        self.executor = Executor(TOOLS, late=self.late.append, notify=self.events.append)
         self.ctx = Context(state={"world": self.world})
 
     def round(self) -> Any:
@@ -424,7 +424,7 @@ turns = st.lists(
 def test_no_schedule_repeats_loses_or_overlaps_a_write(plan: list[Any]) -> None:
     async def main() -> None:
         ledger, late, told = Ledger(), [], []
-        executor = Executor([book, read], late=late.append)
+        executor = Executor([book, read], late=late.append, notify=told.append)
         ctx = Context(state={"ledger": ledger})
         made: dict[str, str] = {}
 

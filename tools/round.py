@@ -14,9 +14,9 @@ What holds, whatever happens:
    time in the order of ``start``, behind those of earlier rounds of the session (or of their resource).
 4. Leaving the scope early (the turn was interrupted, or failed) cancels pure and read calls and waits until they have
    ended, and withdraws writes that have not begun: both end as ``cancelled``. A write that has begun runs on under
-   its own time-out and its outcome goes to `Executor.late`, once. No write runs twice, and none begins once the
-   task of its turn was told to stop. What runs in the background of a confirmed turn goes on; before that nothing
-   begins in the background, and leaving the scope waits for it.
+   its own time-out and its outcome goes to `Executor.late` and `Executor.notify`, once. No write runs twice, and none
+   begins once the task of its turn was told to stop. What runs in the background of a confirmed turn goes on; before
+   that nothing begins in the background, and leaving the scope waits for it.
 5. No outcome is lost: what ended before the scope was left is in ``finished`` (a cancelled turn reads it there), what
    ends later is late.
 6. What needs a person's agreement does not run: it ends as ``waiting`` and is in ``waiting``, to be started with
@@ -223,7 +223,8 @@ class Round:
         if policy.background:
             slot.background = True
             slot.task.add_done_callback(partial(self._background_ended, slot))
-            self._tell(slot, executor.refused(slot.call, "running", BACKGROUND), self._emit)
+            slot.outcome = executor.refused(slot.call, "running", BACKGROUND)
+            self._emit(_finished(slot.outcome))
 
     async def _commit(self, job: Job) -> None:
         """Wait until the turn counts: only then may a write take its place, or another one's."""
@@ -241,10 +242,8 @@ class Round:
         def report(value: Any) -> None:
             shown = redact(value) if isinstance(value, str) else value
             progress = CallProgress(call_id=call.call_id, name=call.name, value=shown)
-            if slot.background:
-                self._executor.notify(progress)
-            elif slot.outcome is None:
-                self._emit(progress)
+            if not slot.ended:
+                (self._executor.notify if slot.background or self._left else self._emit)(progress)
 
         return self._ctx.for_call(call.call_id, report, agreed)
 
@@ -318,9 +317,12 @@ class Round:
         else:
             self._finish(slot, self._executor.refused(slot.call, "error", f"{slot.call.name} was not run: {error}"))
 
-    def _late(self, outcome: CallOutcome) -> None:
-        if self._is_confirmed:  # else the turn was withdrawn: there never was such a call
-            self._executor.late(outcome)
+    def _late(self, outcome: CallOutcome, event: CallFinished | None = None) -> None:
+        if not self._is_confirmed:  # the turn was withdrawn: there never was such a call
+            return
+        if event is not None:
+            self._executor.notify(event)
+        self._executor.late(outcome)
 
     def _finish(self, slot: _Slot, outcome: CallOutcome) -> None:
         executor = self._executor
@@ -331,15 +333,11 @@ class Round:
         if slot.begun:
             executor.end(outcome)
         if not slot.background:
-            self._tell(slot, outcome, self._emit)
-        elif self._is_confirmed:
-            executor.notify(_finished(outcome))
+            slot.outcome = outcome
         if slot.background or self._left:
-            self._late(outcome)
-
-    def _tell(self, slot: _Slot, outcome: CallOutcome, emit: Emit) -> None:
-        slot.outcome = outcome
-        emit(_finished(outcome))
+            self._late(outcome, _finished(outcome))
+        else:
+            self._emit(_finished(outcome))
 
     async def _stop(self) -> None:
         ending: list[asyncio.Task[None]] = []

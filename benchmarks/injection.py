@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -213,10 +213,8 @@ def sample(suites: Sequence[Suite]) -> list[Case]:
 def _mixed(tasks: Sequence[tuple[Suite, Task]], without: Sequence[tuple[Suite, Task]]) -> list[tuple[Suite, Task]]:
     """The tasks of the suites in turn, so that the first ones are of all."""
     left = [one for one in tasks if one not in without]
-    order = {
-        id(task): at for name in SINGLE_STEP for at, (suite, task) in enumerate(t for t in left if t[0].name == name)
-    }
-    return sorted(left, key=lambda one: order[id(one[1])])
+    by_suite = [[one for one in left if one[0].name == name] for name in SINGLE_STEP]
+    return [one for row in zip_longest(*by_suite) for one in row if one is not None]
 
 
 async def embedded(suites: Sequence[Suite], seconds: float) -> list[dict[str, Any]]:

@@ -63,7 +63,8 @@ def safe_text(text: str, limit: int) -> str:
     if length <= limit:
         return shown
     kept = max(0, limit - len(f" [cut: {length} more characters]"))
-    return f"{shown[:kept]} [cut: {length - kept} more characters]"
+    shown = shown[:kept]
+    return f"{shown} [cut: {length - len(shown)} more characters]"
 
 
 def quoted(text: str, name: str, limit: int) -> str:

@@ -93,6 +93,7 @@ class Session:
             self.events, self._conversation, self._approvals, self._reading, self._new_turn, agent.policy.approval_s
         )
         self._news: list[CallOutcome] = []  # results that came late and were not told
+        self._shown_news = 0  # of them, in the history that the running turn's model sees
         self._on_news: Callable[[], None] | None = None
         self.in_doubt: tuple[Entry, ...] = tuple(journal.take_over(self.id)) if journal and id else ()
         for entry in self.in_doubt:
@@ -309,7 +310,7 @@ class Session:
         await turn.follow(news)
 
     def _new_turn(self, confirmed: asyncio.Event | None) -> Turn:
-        number = self.events.turn
+        number, self._shown_news = self.events.turn, len(self._news)
 
         def emit(event: Event) -> None:
             if self.is_busy and self.events.turn == number:  # after its end a turn has nothing to say
@@ -341,7 +342,7 @@ class Session:
             for call in background:
                 self.cancel_call(call.call_id)
             return Say(load("lines/stopped", language or "en").template)
-        self._news.clear()  # they are in history, where the model sees them now
+        del self._news[: self._shown_news]
         return None
 
     def _settle(self, output: ToolOutput) -> None:

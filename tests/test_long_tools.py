@@ -129,7 +129,6 @@ def test_a_result_that_comes_in_the_middle_of_a_turn_is_put_behind_it() -> None:
     run(main())
 
 
-@pytest.mark.xfail(strict=True, reason="the words of a turn settle results that came after it began")
 def test_a_result_that_comes_while_the_user_is_being_understood_is_still_news() -> None:
     async def main() -> None:
         steps: list[Step] = [(None, call("search", seconds=3)), (None, say("I am on it."))]

@@ -192,3 +192,51 @@ def test_a_recording_is_no_question() -> None:
     tone = np.sin(np.arange(3600 * 4000) * 0.3).astype(np.float32)
     with pytest.raises(AudioError, match="60 minutes"):
         run(Agent(model=ScriptedModel()).ask(tone, sample_rate_hz=4000))
+
+
+def test_a_guess_that_the_app_cuts_off_is_answered_after_all() -> None:
+    model = ScriptedModel((None, wait(30)), (None, [*hear("what time is it"), *say("Nine.")]))
+
+    async def main() -> None:
+        async with Agent(model=model).session() as session:
+
+            async def frames() -> AsyncIterator[np.ndarray]:
+                cut = False
+                async for frame in live(samples(0.3, load(QUESTION), 3.0)):
+                    yield frame
+                    if model.requests and not cut:  # the turn began in the pause and does not count yet
+                        cut = await session.interrupt()
+                        assert session.history == ()
+
+            async with aclosing(session.converse(frames(), sample_rate_hz=RATE_HZ)) as stream:
+                events = [event async for event in stream]
+            assert kinds(events) == ["speech_started", "speech_ended", "turn_started", "heard", "turn_done"]
+            assert [item.text for item in session.history] == ["what time is it", "Nine."]
+
+    run(main())
+
+
+def test_leaving_during_a_guess_ends_it() -> None:
+    async def main() -> None:
+        async with Agent(model=ScriptedModel((None, wait(30)))).session() as session:
+            begun = asyncio.Event()
+
+            async def frames() -> AsyncIterator[np.ndarray]:
+                async for frame in live(samples(0.3, load(QUESTION), 3.0)):
+                    yield frame
+                    if session.is_busy:
+                        begun.set()
+                        await asyncio.sleep(99)
+
+            async def follow() -> None:
+                async with aclosing(session.converse(frames(), sample_rate_hz=RATE_HZ)) as stream:
+                    async for _ in stream:
+                        pass
+
+            talking = asyncio.create_task(follow())
+            await begun.wait()
+            talking.cancel()
+            await asyncio.wait([talking])
+            assert not session.is_busy and session.history == ()
+
+    run(main())

@@ -68,6 +68,8 @@ class Guard:
             after_untrusted: What to do with writes now; ``allow`` where nothing from outside was read.
         """
         tool = job.tool
+        if tool.policy is PLAIN and after_untrusted == "allow":
+            return None
         if tool.effect.changes_something and after_untrusted == "forbid":
             return Held("refused", FORBIDDEN.format(name=tool.name))
         careful = tool.effect.changes_something and tool.policy.on_duplicate in ("reject", "confirm")

@@ -26,6 +26,7 @@ from sayso.session_context import check_voice, new_context
 from sayso.speech.lines import Lines
 from sayso.streams import pushed
 from sayso.tools.executor import CallOutcome, Executor
+from sayso.tools.guard import AfterUntrusted
 from sayso.tools.journal import Entry
 from sayso.tools.round import Moment
 from sayso.tools.running import RunningCall
@@ -326,9 +327,14 @@ class Session:
             filler=lambda name: self._lines.filler(self._executor.spec(name)),
             waits=self.agent.waits,
             interpret=self._interpret,
-            moment=Moment(number, self.events.generation, confirmed),
+            moment=Moment(number, self.events.generation, confirmed, self._after_untrusted()),
             policy=self.agent.policy,
         )
+
+    def _after_untrusted(self) -> AfterUntrusted:
+        """What becomes of a write before the turn has read anything: there may be text from outside nobody answered."""
+        goes_on = self._turns.left_untrusted or any(outcome.untrusted for outcome in self._news)
+        return self.agent.policy.after_untrusted if goes_on else "allow"
 
     def _interpret(self, words: str, language: str | None) -> Reaction | None:
         """What the user's words decide without the model: an answer to a question for approval, "stop that"."""

@@ -100,6 +100,7 @@ class Turn:
         voiced: The audio so far, fillers included.
         stages: When each `Stage` was first reached, in seconds from the start.
         asked: The call that waits for the user's answer, with its question.
+        read_untrusted: The model was shown text from outside, in this turn or in one that it goes on with.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Turn:
         self.voiced = self._reply.voiced
         self.stages: dict[str, float] = {}
         self.asked: tuple[Job, str] | None = None
+        self.read_untrusted = moment.after_untrusted != "allow"
 
     async def run(self, user: UserInput) -> None:
         """Answer ``user``.
@@ -284,6 +286,7 @@ class Turn:
     def _take_outcomes(self, tools: Round) -> None:
         self.items += [outcome.item for outcome in tools.finished]
         if any(outcome.untrusted for outcome in tools.finished):
+            self.read_untrusted = True
             self._moment = replace(self._moment, after_untrusted=self._policy.after_untrusted)
         if tools.waiting:
             self.asked = tools.waiting[0]

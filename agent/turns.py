@@ -30,6 +30,10 @@ class Turns:
         reading: What the model does between turns.
         new_turn: Makes a turn; given what is set once it counts.
         approval_s: Seconds that a question waits for its answer, once it was played.
+
+    Attributes:
+        left_untrusted: The last turn read text from outside and was not answered to its end: the next one goes on
+            with it.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Turns:
         self._task: asyncio.Task[Any] | None = None
         self._interrupted = False
         self._played_ms: int | None = None
+        self.left_untrusted = False
 
     @property
     def is_busy(self) -> bool:
@@ -135,6 +140,7 @@ class Turns:
 
     def _end(self, turn: Turn, failure: BaseException | None, task: asyncio.Task[Any]) -> None:
         self._events.release()
+        self.left_untrusted = turn.read_untrusted and (failure is not None or turn.asked is not None)
         items = self._conversation.remember(turn.items, turn.voiced, whole=failure is None, played_ms=self._played_ms)
         if turn.asked is not None and failure is not None:
             self._conversation.add([self._approvals.unasked(turn.asked[0])], turn_runs=False)

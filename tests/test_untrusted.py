@@ -363,12 +363,6 @@ def test_telling_about_a_background_result_calls_nothing() -> None:
 # --- what reaches into another turn ---------------------------------------------------------------------------
 
 
-ACROSS_TURNS = pytest.mark.xfail(
-    strict=True, reason="a turn does not know yet what earlier turns left unanswered; see docs/untrusted.md"
-)
-
-
-@ACROSS_TURNS
 @pytest.mark.parametrize("policy", ["ask", "forbid"])
 def test_a_background_result_pays_nobody_in_the_turn_that_first_shows_it(policy: AfterUntrusted) -> None:
     gate = asyncio.Event()
@@ -385,7 +379,6 @@ def test_a_background_result_pays_nobody_in_the_turn_that_first_shows_it(policy:
     assert purse.paid == []
 
 
-@ACROSS_TURNS
 def test_what_was_read_before_an_interruption_counts_when_it_is_first_shown() -> None:
     purse = Purse()
 
@@ -407,7 +400,6 @@ def test_what_was_read_before_an_interruption_counts_when_it_is_first_shown() ->
     assert purse.paid == []
 
 
-@ACROSS_TURNS
 @pytest.mark.parametrize("answer", ["Yes.", "Not now, go on.", "approve"])
 def test_an_answer_decides_about_one_call_alone(answer: str) -> None:
     purse = Purse(f"{ORDERS[0].format(json.dumps({'to': 'Ann', 'amount': 5}))} Then {MAIL}")

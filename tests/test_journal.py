@@ -263,6 +263,21 @@ def test_a_file_that_breaks_while_it_is_open(path: Path) -> None:
             broken.close()
 
 
+def test_a_file_that_somebody_holds_on_to(path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sayso.tools.journal.WAIT_S", 0.0)
+    waiting = Journal(path)
+    with sqlite3.connect(path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalError, match="database is locked"):
+            waiting.begin(CALL)
+        with pytest.raises(JournalError, match=r"cannot be opened: database is locked"):
+            Journal(path)
+        other.execute("ROLLBACK")
+    other.close()
+    assert waiting.begin(CALL) is None
+    waiting.close()
+
+
 def test_a_closed_journal_lets_nothing_begin(journal: Journal) -> None:
     journal.close()
     with pytest.raises(JournalError, match="failed"):

@@ -28,6 +28,9 @@ from sayso.settings import data_root, redact
 KEPT_S = 30 * 24 * 3600.0
 """Ended calls older than this are deleted when a journal is opened; those in doubt stay until they are settled."""
 
+WAIT_S = 5.0
+"""For other processes that are writing."""
+
 IN_DOUBT = (
     "{name} was begun before, and nobody saw it end: it is not known whether it took effect. It was not run again."
 )
@@ -120,18 +123,23 @@ class Journal:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # arguments are private
-        return sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=False, timeout=5)
+        return sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=False, timeout=WAIT_S)
 
     def _set_up(self, durable: bool) -> None:
-        try:
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._db.executescript(_SCHEMA)
-            old = "DELETE FROM calls WHERE ended_s < ? AND status != 'in_doubt'"
-            self._db.execute(old, (self._clock() - KEPT_S,))
-        except sqlite3.Error:
-            self._db.close()
-            raise
+        until_s = time.monotonic() + WAIT_S
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                self._db.executescript(_SCHEMA)
+                old = "DELETE FROM calls WHERE ended_s < ? AND status != 'in_doubt'"
+                self._db.execute(old, (self._clock() - KEPT_S,))
+                return
+            except sqlite3.Error as error:  # two processes that open a new file: SQLite does not wait by itself here
+                if "locked" not in str(error) or time.monotonic() > until_s:
+                    self._db.close()
+                    raise
+                time.sleep(0.01)
 
     def begin(self, entry: Entry) -> Entry | None:
         """Write down that a call is about to run.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -62,6 +63,33 @@ def verify(
         typer.echo("There are no models here. Fetch them with: sayso models pull")
     if not all([_verify_one(store, name) for name in chosen]):
         raise typer.Exit(1)
+
+
+@models_app.command()
+def random(
+    name: Annotated[str, typer.Argument(help="step-audio-2-mini")],
+    folder: Annotated[Path, typer.Argument(help="Where to write it: a new or empty folder.")],
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="A network for tests (41 MB) instead of one of 16.6 GB.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed writes the same weights.")] = 0,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="Copy the tokenizer files of this folder.")
+    ] = None,
+) -> None:
+    """Write a checkpoint with random weights, in the layout of the real one: for tests and to measure speed."""
+    from sayso.errors import ModelMissingError, UsageError
+
+    if name != "step-audio-2-mini":
+        raise UsageError(f"{name!r} cannot be made with random weights.", "Name step-audio-2-mini.")
+    try:
+        from sayso.models.step_audio2.random_weights import write_random
+    except ModuleNotFoundError as error:
+        raise ModelMissingError(
+            f"The package {error.name!r} is not installed.", "Install it with: pip install 'sayso[step-audio]'"
+        ) from error
+    written = write_random(folder, tiny=tiny, seed=seed, tokenizer=tokenizer)
+    typer.echo(f"Random weights of {name}{' (tiny)' if tiny else ''} are in {written}")
 
 
 _ABSENT = ("missing", "partial", "fallback")

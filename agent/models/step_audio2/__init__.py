@@ -1,0 +1,1 @@
+"""Step-Audio 2 mini: hears, answers in interleaved text and speech tokens, calls tools."""

@@ -1,0 +1,35 @@
+"""What keeps arithmetic as it is written: no autocast, no TF32 that nobody asked for."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def as_written(device: torch.device) -> AbstractContextManager[Any]:
+    """Inside it, an autocast around the caller changes nothing."""
+    if device.type != "meta" and torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def conv1d(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
+    """A convolution over time with a padding of 1, as one matrix product.
+
+    cuDNN's convolutions use TF32 for float32 unless told otherwise; matrix products do not.
+
+    Args:
+        x: Shape (batch, time, channels).
+        weight: Shape (out, channels, kernel).
+        bias: Shape (out,).
+        stride: In time steps.
+
+    Returns:
+        Shape (batch, (time + 2 - kernel) // stride + 1, out).
+    """
+    windows = functional.pad(x, (0, 0, 1, 1)).unfold(1, weight.shape[2], stride)
+    return functional.linear(windows.flatten(2), weight.flatten(1), bias)

@@ -2,7 +2,7 @@
 
 Each event is frozen and carries four numbers that `Session` stamps: ``turn`` (1, 2, ... in the conversation),
 ``generation`` (raised by every interruption: a consumer drops events older than the newest generation it has seen),
-``seq`` (strictly rising in a session) and ``time_s`` (the session clock). A turn that began in a pause of live speech is
+``seq`` (strictly rising in a session) and ``time_s`` (the session clock). A turn that began in a pause of speech is
 told once it counts, with the times at which things happened.
 
 A turn reads: `TurnStarted`, `Heard`?, then rounds of `TextDelta`, `AudioDelta`, `Thought` and calls

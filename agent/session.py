@@ -19,7 +19,7 @@ from sayso.items import Audio, Item, ToolOutput
 from sayso.live import Live
 from sayso.models.base import ModelRequest
 from sayso.outbox import Outbox, Push
-from sayso.prompts import load
+from sayso.prompts import fixed_line
 from sayso.read_ahead import ReadAhead
 from sayso.result import TurnResult, summarise
 from sayso.session_context import check_voice, new_context
@@ -342,12 +342,12 @@ class Session:
         if job is not None:
             return Resume(job)
         if verdict == "no":
-            return Say(load("lines/refused", language or "en").template)
+            return Say(fixed_line("refused", words, language))
         background = [call for call in self.running if call.background]
         if background and asks_to_stop(words, language):
             for call in background:
                 self.cancel_call(call.call_id)
-            return Say(load("lines/stopped", language or "en").template)
+            return Say(fixed_line("stopped", words, language))
         del self._news[: self._shown_news]
         return None
 

@@ -79,9 +79,9 @@ def hide(value: str, name: str) -> None:
 
 def redact(text: str) -> str:
     """``text`` with the name of the variable in place of every credential that was read."""
-    for value, variable in _secrets.items():
+    for value in sorted(_secrets, key=len, reverse=True):  # one may be a part of another
         if value in text:
-            text = text.replace(value, f"[{variable}]")
+            text = text.replace(value, f"[{_secrets[value]}]")
     return text
 
 

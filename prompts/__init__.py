@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from importlib.resources import files
 from string import Template
 
 from sayso.errors import UsageError
+
+_MACRO = {"cmn": "zh", "yue": "zh"}  # languages that read what is written for another
 
 
 @lru_cache
@@ -22,8 +25,20 @@ def load(name: str, language: str = "en") -> Template:
     """
     family, _, prompt = name.partition("/")
     folder = files("sayso.prompts")
-    for tag in (language.partition("-")[0].lower(), "en"):
+    spoken = language.replace("_", "-").partition("-")[0].lower()
+    for tag in (_MACRO.get(spoken, spoken), "en"):
         file = folder / family / tag / f"{prompt}.txt"
         if file.is_file():
             return Template(file.read_text(encoding="utf-8").rstrip("\n"))
     raise UsageError(f"There is no prompt {name!r}.", f"Look for {prompt}.txt in prompts/{family}/en.")
+
+
+def fixed_line(name: str, answering: str, language: str | None = None) -> str:
+    """A line that the agent says by itself, in the language of the words that it answers.
+
+    Args:
+        name: Of a file in ``lines``.
+        answering: What the user said; Chinese characters tell the language where nothing else does.
+        language: BCP 47 tag of what the user said, where it is known.
+    """
+    return load(f"lines/{name}", language or ("zh" if re.search("[\u4e00-\u9fff]", answering) else "en")).template

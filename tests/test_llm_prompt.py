@@ -18,6 +18,7 @@ from sayso.models.llm.model import callable_now
 from sayso.models.llm.prompt import answer_text, fitting, made_up_examples, opening, prefix, render, tool_line
 from sayso.prompts import load
 from sayso.tools import tool
+from sayso.tools.text import quoted
 
 WEATHER = ToolSpec(
     "get_weather",
@@ -180,3 +181,10 @@ def test_a_turn_that_called_is_answered_in_words() -> None:
     called = [*asked, ToolCall("2", "get_weather", {}), ToolOutput("2", "get_weather", "x")]
     assert callable_now(ModelRequest(called, tools=(WEATHER,))) == ()
     assert callable_now(ModelRequest(asked, tools=(WEATHER,), allow_calls=False)) == ()
+
+
+def test_a_long_result_from_outside_keeps_the_mark_at_its_end() -> None:
+    output = quoted("word " * 1000, "read_page", 20_000)
+    text = render("", [UserInput("hi"), ToolCall("c", "read_page", {}), ToolOutput("c", "read_page", output)])
+    assert len(text) < 2000
+    assert text.count("[[end of what read_page brought]]") == 1 and text.count("[[from outside") == 1

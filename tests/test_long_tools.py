@@ -280,7 +280,7 @@ def test_a_result_is_not_lost_where_its_end_cannot_be_written_down() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "line"), [("Stop that.", "All right, I stopped that."), ("算了吧", "All right, I stopped that.")]
+    ("words", "line"), [("Stop that.", "All right, I stopped that."), ("算了吧", "好的，已经停止了。")]
 )
 def test_the_user_stops_what_runs_in_the_background(words: str, line: str) -> None:
     async def main() -> None:

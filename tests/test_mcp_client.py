@@ -349,7 +349,7 @@ def test_a_servers_yes_or_no_goes_through_approval(answer: str, told: str | None
         async with McpServers([ours(tmp_path / "done", effects={"confirm": "write"})]) as servers:
             agent = Agent(tools=servers.tools, model=model, journal=Journal())
             async with agent.session() as session:
-                assert (await session.ask("Delete it")).text == "test asks: Delete it?"
+                assert (await session.ask("Delete it")).text == "test asks: “Delete it”. Do you agree?"
                 result = await session.ask(answer)
         return result.text, [one.output for one in result.calls]
 

@@ -9,6 +9,7 @@ it as what the person wants to say. English and Chinese, also mixed.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -54,7 +55,9 @@ def judge(answer: str, arguments: Mapping[str, Any], language: str | None = None
     asked = _bare(question)
     units = [_about_the_question(unit, asked) for unit in _units(word for word in said if word != "the")]
     kinds = {unit.kind for unit in units}
-    if "halt" in kinds or _breaks_off(said) or _is_echo(units, asked) or {"yes", "no"} <= kinds or _stray_it(units):
+    if "halt" in kinds or {"yes", "no"} <= kinds or _corrects(said) or _breaks_off(said):
+        return "other"
+    if _is_echo(units, asked) or _stray_it(units):
         return "other"
     if not kinds & {"yes", "no"} or not _repeats(units, asked, [_bare(text) for text in _texts(arguments)]):
         return "other"
@@ -82,6 +85,11 @@ def _breaks_off(said: Words) -> bool:
     """Whether the rest is still to come: "yes, fifty euros to, uh"."""
     units = [unit for unit in _units(said) if unit.kind != "filler"]
     return bool(units) and units[-1].words[-1] in consent_words.DANGLING
+
+
+def _corrects(said: Words) -> bool:
+    """Whether "correct" is what is to be done, and no yes: "correct the amount"."""
+    return any(pair[0] == "correct" and pair[1] in ("the", "my", "your", "a") for pair in itertools.pairwise(said))
 
 
 def _is_echo(units: Sequence[Unit], asked: Words) -> bool:

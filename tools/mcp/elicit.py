@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from sayso.items import JsonObject
 from sayso.tools.mcp.schema import compile_schema
+from sayso.tools.say import read_back
 from sayso.tools.schema import InvalidArguments
 from sayso.tools.text import safe_text
 
@@ -45,7 +46,7 @@ class ElicitRequest:
     @property
     def question(self) -> str:
         """What a person is asked, and who wants to know."""
-        return f"{self.server} asks: {self.message}"
+        return f"{self.server} asks: {read_back(self.message)}. Do you agree?"
 
 
 ElicitAnswer: TypeAlias = "JsonObject | None"

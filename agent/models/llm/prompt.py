@@ -217,7 +217,12 @@ def _turn(role: str, text: str) -> str:
 
 
 def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 2]} …"
+    """At most ``most`` characters; the mark at the end of a text from outside stays (`sayso.tools.text.quoted`)."""
+    if len(text) <= most:
+        return text
+    at = text.rfind("[[")
+    mark = text[at:] if at > 0 and text.endswith("]]") and len(text) - at < most else ""
+    return f"{text[: most - 2 - len(mark)]} …{mark}"
 
 
 def _turns(items: Sequence[Item]) -> list[list[Item]]:

@@ -69,9 +69,7 @@ def verify(
 def random(
     name: Annotated[str, typer.Argument(help="step-audio-2-mini")],
     folder: Annotated[Path, typer.Argument(help="Where to write it: a new or empty folder.")],
-    tiny: Annotated[
-        bool, typer.Option("--tiny", help="A network for tests (41 MB) instead of one of 16.6 GB.")
-    ] = False,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Networks for tests (44 MB) instead of 18 GB.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="The same seed writes the same weights.")] = 0,
     tokenizer: Annotated[
         Path | None, typer.Option("--tokenizer", help="Copy the tokenizer files of this folder.")
@@ -84,11 +82,12 @@ def random(
         raise UsageError(f"{name!r} cannot be made with random weights.", "Name step-audio-2-mini.")
     try:
         from sayso.models.step_audio2.random_weights import write_random
+        from sayso.models.step_audio2.token2wav.random_weights import write_random as write_token2wav
     except ModuleNotFoundError as error:
         raise ModelMissingError(
             f"The package {error.name!r} is not installed.", "Install it with: pip install 'sayso[step-audio]'"
         ) from error
-    written = write_random(folder, tiny=tiny, seed=seed, tokenizer=tokenizer)
+    written = write_random(folder, tiny=tiny, seed=seed, tokenizer=tokenizer, token2wav=write_token2wav)
     typer.echo(f"Random weights of {name}{' (tiny)' if tiny else ''} are in {written}")
 
 

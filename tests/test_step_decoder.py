@@ -271,6 +271,15 @@ def test_a_step_has_no_branch_on_its_values(decoder: Decoder) -> None:
     assert distance(traced(ids, positions), step(ids, positions)) < EXACT
 
 
+def test_a_step_compiles_as_one_graph(decoder: Decoder) -> None:
+    cache = cache_for(decoder, slots=2)
+    decoder.prefill(some_ids(9), cache, 1, 0)
+    compiled = torch.compile(decoder.decode, backend="eager", fullgraph=True)
+    for ids, positions in (([1, 2], [0, 9]), ([5, 6], [1, 10])):
+        inputs = torch.tensor(ids), torch.tensor(positions)
+        assert distance(compiled(*inputs, cache), decoder.decode(*inputs, cache)) < EXACT
+
+
 # --- limits -----------------------------------------------------------------------------------------------------
 
 

@@ -115,7 +115,7 @@ class DecoderLayer(nn.Module):
 
         Args:
             x: Shape (batch, time, hidden).
-            rotation: Shape (2, batch or 1, 1, time, head_dim): cosine and sine.
+            rotation: Shape (2, batch or 1, 1, time, head_dim), from `Decoder.rotations`.
 
         Returns:
             Shapes (batch, heads or kv_heads, time, head_dim).
@@ -123,10 +123,8 @@ class DecoderLayer(nn.Module):
         qkv = self.qkv(self.attention_norm(x)).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         turned, value = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
         cosine, sine = rotation
-        left, right = turned.chunk(2, dim=-1)
-        turned = turned * cosine + torch.cat((-right, left), dim=-1) * sine
-        query, key = turned.split([self.heads, self.kv_heads], dim=1)
-        return query, key, value
+        turned = torch.addcmul(turned * cosine, turned.roll(self.head_dim // 2, -1), sine)
+        return turned[:, : self.heads], turned[:, self.heads :], value
 
     def finish(self, x: Tensor, heard: Tensor) -> Tensor:
         """Everything after the attention: (batch, time, hidden), (batch, heads, time, head_dim) -> as ``x``."""
@@ -154,9 +152,10 @@ class Decoder(nn.Module):
         """Fill the table of cosines and sines: float32, then rounded to the weights' dtype, as in transformers."""
         half = torch.arange(0, self.config.head_dim, 2, dtype=torch.float32)
         frequencies = 1.0 / self.config.rope_theta ** (half / self.config.head_dim)
-        angles = torch.arange(self.config.max_positions, dtype=torch.float32)[:, None] * frequencies.repeat(2)
-        if not self.rotations.is_meta:
-            self.rotations.copy_(torch.stack((angles.cos(), angles.sin())))
+        angles = torch.arange(self.config.max_positions, dtype=torch.float32)[:, None] * frequencies
+        cosine, sine = angles.cos(), angles.sin()
+        if not self.rotations.is_meta:  # (a, b) turns to (a, b) * cosine + (b, a) * (-sine, sine)
+            self.rotations.copy_(torch.stack((torch.cat((cosine, cosine), -1), torch.cat((-sine, sine), -1))))
 
     def embed(self, ids: Tensor) -> Tensor:
         """Ids of any shape -> embeddings, shape (*shape, hidden)."""
@@ -196,7 +195,7 @@ class Decoder(nn.Module):
     def _append(self, x: Tensor, cache: KvCache, start: int) -> Tensor:
         end = start + x.shape[1]
         rotation = self.rotations[:, None, None, start:end]
-        mask = _causal(x.shape[1], end, x.device) if start else None
+        mask = _additive(_causal(x.shape[1], end, x.device), x.dtype) if start else None
         for number, layer in enumerate(self._blocks()):
             query, key, value = layer.project(x, rotation)
             cache.keys[number, :, :, start:end] = key
@@ -231,7 +230,7 @@ class Decoder(nn.Module):
             x = self.embed(ids)[:, None]
             rotation = self.rotations[:, positions][:, :, None, None]
             slots = torch.arange(cache.slots, device=ids.device)
-            mask = (torch.arange(span, device=ids.device) <= positions[:, None])[:, None, None]
+            mask = _additive(torch.arange(span, device=ids.device) <= positions[:, None], x.dtype)[:, None, None]
             for number, layer in enumerate(self._blocks()):
                 query, key, value = layer.project(x, rotation)
                 keys, values = cache.keys[number], cache.values[number]
@@ -294,6 +293,11 @@ def _causal(queries: int, keys: int, device: torch.device) -> Tensor:
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
+def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a query sees a key, else minus infinity: made once, where a bool mask is converted in every layer."""
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+
+
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     """Grouped attention under a mask.
 
@@ -304,7 +308,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         query: Shape (batch, heads, time, head_dim).
         key: Shape (batch, kv_heads, span, head_dim).
         value: The same shape.
-        mask: Shape (..., time, span), bool: True where a query sees a key.
+        mask: Shape (..., time, span): what is added to the scores.
 
     Returns:
         The shape of ``query``.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, Protocol
 
 import torch
 
@@ -28,8 +27,13 @@ TOKENIZER_FILES: Final = (
 _SHARDS: Final = 4
 _NUMBERS_AT_ONCE: Final = 1 << 24
 
-Extra: TypeAlias = Callable[[Path, bool, int], None]
-"""Writes another part of a checkpoint: into which folder, whether tiny, and the seed."""
+
+class WritePart(Protocol):
+    """Writes another part of a checkpoint into a folder of its own."""
+
+    def __call__(self, folder: Path, /, *, tiny: bool, seed: int) -> object:
+        """Make the folder and fill it."""
+        ...
 
 
 def write_random(
@@ -39,7 +43,7 @@ def write_random(
     tiny: bool = False,
     seed: int = 0,
     tokenizer: Path | str | None = None,
-    token2wav: Extra | None = None,
+    token2wav: WritePart | None = None,
 ) -> Path:
     """Write a checkpoint of the public layout with random weights in bfloat16, in up to four shards.
 
@@ -49,7 +53,7 @@ def write_random(
         tiny: Where no config is given: sizes for tests (41 MB, real vocabulary) instead of those of mini (16.6 GB).
         seed: The same seed writes the same bytes.
         tokenizer: A folder whose tokenizer files are copied, or None.
-        token2wav: Writes the part that turns tokens into sound, into the folder ``token2wav``.
+        token2wav: Writes the part that turns tokens into sound, into the folder ``token2wav``; its `write_random`.
 
     Returns:
         The folder.
@@ -74,8 +78,7 @@ def write_random(
         _write_shard(folder / name, part, generator)
         index |= dict.fromkeys(part, name)
     if token2wav is not None:
-        (folder / "token2wav").mkdir()
-        token2wav(folder / "token2wav", tiny, seed)
+        token2wav(folder / "token2wav", tiny=tiny, seed=seed)
     # Last, so that a folder that was left half written says so.
     facts = {"metadata": {"total_size": size}, "weight_map": index}
     (folder / INDEX_FILE).write_text(json.dumps(facts, indent=2), encoding="utf-8")

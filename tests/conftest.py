@@ -44,6 +44,42 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def checkpoint_files() -> Path:
+    """The small files of the public Step-Audio 2 mini checkpoint, no weights; skips where they are not here."""
+    folder = Path(os.environ.get("SAYSO_SHARED", "../shared")) / "step-audio-2-mini"
+    if not folder.is_dir():
+        pytest.skip(f"the checkpoint's files are not at {folder}; SAYSO_SHARED names the folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def step_tokenizer(checkpoint_files: Path) -> Any:
+    """The real tokenizer of Step-Audio 2."""
+    pytest.importorskip("tokenizers", reason="the extra step-audio is not installed")
+    from sayso.models.step_audio2.tokenizer import Tokenizer
+
+    return Tokenizer.load(checkpoint_files)
+
+
+@pytest.fixture
+def tiny_network() -> Callable[..., Any]:
+    """Makes a tiny decoder with random weights and a real cache, on the CPU: 96 ids, 64 wide, 2 layers."""
+    torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")
+    from sayso.models.step_audio2.config import StepAudio2Config
+    from sayso.models.step_audio2.decoder import CachedDecoder, KvCache
+    from sayso.models.step_audio2.random_weights import random_networks
+
+    torch.set_num_threads(1)
+    config = StepAudio2Config.tiny(vocab_size=96)
+
+    def make(slots: int = 3, max_length: int = 160, dtype: Any = torch.float32, network: Any = CachedDecoder) -> Any:
+        decoder = random_networks(config, dtype=dtype).decoder
+        return network(decoder, KvCache.allocate(config.decoder, slots=slots, max_length=max_length, dtype=dtype))
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def model_path() -> Callable[[str], Path]:
     """Path of a real model by its name in the store; the test is skipped where that is not here."""
     store = Store()

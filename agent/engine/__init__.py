@@ -1,7 +1,7 @@
 """The decode loop: ids (or vectors) in, a stream of ids out. It knows neither tools nor any chat format.
 
-`sayso.engine.request` says what is asked for, `sayso.engine.network` what a network has to offer; neither imports torch. What
-runs is `sayso.engine.scheduler.TorchEngine`.
+`sayso.engine.request` says what is asked for, `sayso.engine.network` what a network has to offer; neither imports
+torch. What runs is `sayso.engine.torch_engine.TorchEngine`.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Network(Protocol):
         ...
 
     def step(self, ids: Tensor, positions: Tensor, limit: int) -> Tensor:
-        """Write one position in each of the first ``rows`` slots. Free of host synchronisation, so that it can be captured.
+        """Write one position in each of the first ``rows`` slots, without waiting for the device: it is captured.
 
         Args:
             ids: int64 of shape (rows,), rows <= slots, on the device.

@@ -121,8 +121,16 @@ class Generation:
     timeout_s: float | None = None
 
 
-class Stream(AsyncIterator[int], Protocol):
-    """The ids of one request, each as soon as it is known."""
+class Stream(Protocol):
+    """The ids of one request, each as soon as it is known; an asynchronous iterator."""
+
+    def __aiter__(self) -> AsyncIterator[int]:
+        """Itself."""
+        ...
+
+    async def __anext__(self) -> int:
+        """The next id."""
+        ...
 
     @property
     def usage(self) -> Usage:

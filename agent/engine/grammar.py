@@ -1,0 +1,156 @@
+"""Calls that cannot be wrong: from an opening id to a closing one, only text that a grammar allows.
+
+The grammar is compiled by xgrammar (Apache-2.0) from alternatives, each a fixed beginning and the JSON Schema of what
+follows. It is armed by the opening id and dropped at the closing one; outside there is no mask and no cost. JSON is
+written as Python's `json.dumps` writes it, without free blanks, keys in the order of the schema: what models are
+trained on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from sayso.engine.masks import words
+from sayso.errors import ModelMissingError
+
+JsonObject: TypeAlias = dict[str, Any]
+Alternative: TypeAlias = tuple[str, JsonObject]
+"""A fixed beginning, and the JSON Schema of the object behind it."""
+
+_KEPT = 32
+
+
+class Grammars:
+    """Compiles grammars for one vocabulary, and keeps those used last.
+
+    Args:
+        pieces: The bytes of each id that may stand in the text, by id; empty for control tokens, which never may.
+        vocab_size: Width of the network's logits.
+        open_id: Arms the grammar.
+        close_id: Drops it; allowed only where the text is complete.
+
+    Raises:
+        ModelMissingError: The package xgrammar is not here.
+    """
+
+    def __init__(self, pieces: Sequence[bytes], vocab_size: int, *, open_id: int, close_id: int) -> None:
+        self._xgrammar: Any = _package()
+        self.vocab_size = vocab_size
+        self.open_id = open_id
+        self.close_id = close_id
+        vocabulary = [*pieces, *[b""] * (vocab_size - len(pieces))]
+        for control in (open_id, close_id):
+            vocabulary[control] = b""
+        info = self._xgrammar.TokenizerInfo(vocabulary, vocab_size=vocab_size, stop_token_ids=[close_id])
+        self._compiler = self._xgrammar.GrammarCompiler(info, max_threads=1)
+        self._compiled: OrderedDict[str, CallGrammar] = OrderedDict()
+
+    def compile(self, alternatives: Sequence[Alternative]) -> CallGrammar:
+        """The grammar of these alternatives. Takes tens of milliseconds where it is not kept.
+
+        What a schema asks that no grammar can express is left out: validate what comes.
+        """
+        key = json.dumps(alternatives)
+        if key not in self._compiled:
+            self._compiled[key] = CallGrammar(self, self._compile(alternatives))
+            if len(self._compiled) > _KEPT:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(key)
+        return self._compiled[key]
+
+    def matcher(self, compiled: Any) -> Any:
+        """A fresh matcher of a compiled grammar."""
+        return self._xgrammar.GrammarMatcher(compiled)
+
+    def _compile(self, alternatives: Sequence[Alternative]) -> Any:
+        grammar = self._xgrammar.Grammar
+        return self._compiler.compile_grammar(
+            grammar.union(
+                *(
+                    grammar.concat(grammar.from_ebnf(f"root ::= {json.dumps(begin)}"), self._object(schema))
+                    for begin, schema in alternatives
+                )
+            )
+        )
+
+    def _object(self, schema: JsonObject) -> Any:
+        from_schema = self._xgrammar.Grammar.from_json_schema
+        try:
+            return from_schema(json.dumps(schema), any_whitespace=False)
+        except RuntimeError:  # a schema beyond xgrammar: at least an object
+            return from_schema('{"type": "object"}', any_whitespace=False)
+
+
+class CallGrammar:
+    """A compiled grammar; any number of requests may use it."""
+
+    def __init__(self, grammars: Grammars, compiled: Any) -> None:
+        self._grammars = grammars
+        self._compiled = compiled
+
+    def guide(self, *, armed: bool = False) -> CallGuide:
+        """A guide for one request; ``armed`` where the prompt ends with the opening id."""
+        return CallGuide(self._grammars, self._compiled, armed=armed)
+
+
+class CallGuide:
+    """A `sayso.engine.Guide` that leaves everything free but calls."""
+
+    def __init__(self, grammars: Grammars, compiled: Any, *, armed: bool) -> None:
+        self._grammars = grammars
+        self._compiled = compiled
+        self._mask = torch.full((words(grammars.vocab_size),), -1, dtype=torch.int32)
+        self._matcher: Any = grammars.matcher(compiled) if armed else None
+
+    @property
+    def is_armed(self) -> bool:
+        """Inside a call."""
+        return self._matcher is not None
+
+    def constraint(self) -> int | Tensor | None:
+        """What the next id may be."""
+        if self._matcher is None:
+            return None
+        self._matcher.fill_next_token_bitmask(self._mask[None])
+        return self._mask
+
+    def accept(self, token_id: int) -> None:
+        """Take note of the id that was generated."""
+        if self._matcher is None:
+            if token_id == self._grammars.open_id:
+                self._matcher = self._grammars.matcher(self._compiled)
+        elif token_id == self._grammars.close_id:
+            self._matcher = None
+        elif not self._matcher.accept_token(token_id):
+            raise ValueError(f"id {token_id} does not fit the grammar of calls")
+
+
+class Banned:
+    """A `sayso.engine.Guide` that never lets some ids be drawn."""
+
+    def __init__(self, mask: Tensor) -> None:
+        """Make ``mask`` with `sayso.engine.masks.all_but`."""
+        self._mask = mask
+
+    def constraint(self) -> int | Tensor | None:
+        """What the next id may be."""
+        return self._mask
+
+    def accept(self, token_id: int) -> None:
+        """Take note of the id that was generated."""
+
+
+def _package() -> Any:
+    try:
+        import xgrammar
+    except ImportError as error:
+        raise ModelMissingError(
+            f"The package xgrammar does not load: {error}.", "Install it with: pip install 'sayso[step-audio]'"
+        ) from error
+    return xgrammar

@@ -1,0 +1,99 @@
+"""Drawing ids: parity with transformers' processors, masks, seeds."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")
+
+from sayso.engine import Sampling
+from sayso.engine.masks import all_but, allowed, mask_of, words
+from sayso.engine.sampling import Rows, draw, likeliest, mask_out, penalise
+from sayso.errors import UsageError
+
+VOCAB = 70
+
+
+def random_logits(rows: int, seed: int = 0) -> torch.Tensor:
+    return 3 * torch.randn(rows, VOCAB, generator=torch.Generator().manual_seed(seed))
+
+
+def settings(temperature: float = 1.0, top_p: float = 1.0, penalty: float = 1.0, rows: int = 1) -> Rows:
+    return Rows(*(torch.full((rows, 1), value) for value in (temperature, top_p, penalty)))
+
+
+def chances(logits: torch.Tensor, rows: Rows, draws: int = 20_000) -> torch.Tensor:
+    """How often each id is drawn when the uniform numbers cover [0, 1) evenly: the distribution itself."""
+    many = Rows(*(value.expand(draws, 1) for value in (rows.temperature, rows.top_p, rows.penalty)))
+    ids = draw(logits.expand(draws, VOCAB), many, (torch.arange(draws)[:, None] + 0.5) / draws)
+    return torch.bincount(ids, minlength=VOCAB) / draws
+
+
+@pytest.mark.parametrize("temperature", [0.3, 0.7, 1.0, 1.7])
+@pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("penalty", [1.0, 1.05, 1.8])
+def test_drawn_from_what_transformers_would_draw_from(temperature: float, top_p: float, penalty: float) -> None:
+    processors = pytest.importorskip("transformers", reason="transformers is the oracle").generation.logits_process
+    logits = random_logits(1)
+    before = torch.tensor([[3, 5, 5, 60, 9]])
+    theirs = processors.RepetitionPenaltyLogitsProcessor(penalty)(before, logits.clone())
+    theirs = processors.TemperatureLogitsWarper(temperature)(before, theirs)
+    theirs = processors.TopPLogitsWarper(top_p)(before, theirs).softmax(1)[0]
+
+    seen = torch.zeros(1, VOCAB, dtype=torch.bool).scatter_(1, before, True)
+    rows = settings(temperature, top_p, penalty)
+    ours = chances(penalise(logits, seen, rows.penalty), rows)
+
+    assert torch.equal(ours > 0, theirs > 1e-4) or (ours - theirs).abs().max() < 1e-4
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+
+
+def test_temperature_zero_is_greedy_whatever_the_number() -> None:
+    logits = random_logits(4)
+    rows = settings(0.0, 0.4, rows=4)
+    for number in (0.0, 0.5, 0.999999):
+        assert torch.equal(draw(logits, rows, torch.full((4, 1), number)), logits.argmax(1))
+    assert torch.equal(likeliest(logits), logits.argmax(1))
+
+
+def test_rows_are_drawn_as_if_they_were_alone() -> None:
+    logits = random_logits(3)
+    rows = Rows(torch.tensor([[0.0], [0.7], [1.3]]), torch.tensor([[1.0], [0.9], [0.5]]), torch.ones(3, 1))
+    numbers = torch.tensor([[0.3], [0.8], [0.1]])
+    together = draw(logits, rows, numbers)
+    for row in range(3):
+        part = slice(row, row + 1)
+        alone = Rows(rows.temperature[part], rows.top_p[part], rows.penalty[part])
+        assert draw(logits[part], alone, numbers[part]).item() == together[row]
+
+
+def test_the_highest_numbers_never_leave_the_nucleus() -> None:
+    logits = random_logits(1)
+    top = torch.nextafter(torch.tensor(1.0), torch.tensor(0.0)).view(1, 1)
+    masked = mask_out(logits, mask_of([4, 69], VOCAB)[None])
+    assert draw(masked, settings(2.0), top).item() in (4, 69)
+    assert draw(logits, settings(1.0, 1e-6), top).item() == logits.argmax()
+
+
+def test_masks_are_packed_as_xgrammar_packs_them() -> None:
+    mask = mask_of([0, 31, 32, 69], VOCAB)
+    assert mask.dtype == torch.int32
+    assert mask.tolist() == [1 - 2**31, 1, 1 << 5]
+    assert allowed(mask[None], VOCAB)[0].nonzero().flatten().tolist() == [0, 31, 32, 69]
+    assert allowed(all_but([7], VOCAB)[None], VOCAB).sum() == VOCAB - 1
+    assert words(VOCAB) == 3
+
+
+def test_an_id_that_is_masked_out_is_never_drawn() -> None:
+    logits = random_logits(1)
+    best = int(logits.argmax())
+    masked = mask_out(logits, all_but([best], VOCAB)[None])
+    assert chances(masked, settings(1.0))[best] == 0
+    assert likeliest(masked) != best
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"temperature": -1}, {"temperature": float("nan")}, {"top_p": 0}, {"top_p": 1.1}, {"repetition_penalty": 0}],
+)
+def test_settings_that_cannot_be_are_refused(broken: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match=next(iter(broken))):
+        Sampling(**broken)

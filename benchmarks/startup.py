@@ -25,11 +25,11 @@ ASK = """
 import asyncio, json, sys, time
 from pathlib import Path
 from contextlib import aclosing
-from sayso.cli import build_agent, DEFAULT_INSTRUCTIONS
+from sayso.cli_options import DEFAULT_INSTRUCTIONS, build_agent, chosen_tools
 from sayso.events import AudioDelta
 
 async def main():
-    agent = build_agent(None, DEFAULT_INSTRUCTIONS, None, sys.argv[1], sys.argv[2], "en")
+    agent = build_agent(chosen_tools(None), DEFAULT_INSTRUCTIONS, None, sys.argv[1], sys.argv[2], "en")
     at = {"agent": time.time()}
     async with agent.session() as session, aclosing(session.stream(Path(sys.argv[3]))) as stream:
         async for event in stream:

@@ -186,6 +186,21 @@ def test_an_idle_slot_loses_nothing(decoder: Decoder) -> None:
     assert distance(decoder.prefill(ids[10:], cache, 2, 10), logits(decoder, ids)) < EXACT
 
 
+def test_a_full_slot_can_stand_idle(decoder: Decoder) -> None:
+    longest = decoder.config.max_positions
+    cache = cache_for(decoder, slots=2, max_length=longest)
+    cache.keys[:, 0].normal_(generator=torch.Generator().manual_seed(0))
+    cache.values[:, 0].normal_(generator=torch.Generator().manual_seed(1))
+    before = cache.keys[:, 0, :, :longest].clone(), cache.values[:, 0, :, :longest].clone()
+    ids = some_ids(3)
+    decoder.prefill(ids, cache, 1, 0)
+    result = decoder.decode(ids[:2], torch.tensor([longest, 3]), cache)
+    assert distance(result[1], logits(decoder, torch.cat((ids, ids[1:2])))) < EXACT
+    assert result.isfinite().all()
+    assert torch.equal(cache.keys[:, 0, :, :longest], before[0])
+    assert torch.equal(cache.values[:, 0, :, :longest], before[1])
+
+
 def test_rolled_back_is_as_if_it_had_never_been(decoder: Decoder) -> None:
     ids, other, cache = some_ids(20), some_ids(30, seed=1), cache_for(decoder)
     decoder.prefill(torch.cat((ids[:12], other)), cache, 0, 0)

@@ -17,6 +17,17 @@ def as_written(device: torch.device) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
+def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask as attention adds it to its scores: 0 where a query sees a key, else minus infinity.
+
+    Made once for all layers. A bool mask is converted in each of them, and so is one whose rows do not begin at
+    multiples of 16 bytes; so the rows here are longer than they look.
+    """
+    *rows, keys = seen.shape
+    padded = torch.zeros(*rows, -(-keys // 16) * 16, dtype=dtype, device=seen.device)[..., :keys]
+    return padded.masked_fill_(~seen, float("-inf"))
+
+
 def conv1d(x: Tensor, weight: Tensor, bias: Tensor, stride: int = 1) -> Tensor:
     """A convolution over time with a padding of 1, as one matrix product.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sayso.errors import UsageError
-from sayso.models.step_audio2.arithmetic import as_written
+from sayso.models.step_audio2.arithmetic import additive, as_written
 from sayso.models.step_audio2.config import DecoderConfig
 
 PREFILL_CHUNK: Final = 512
@@ -28,7 +28,8 @@ class KvCache:
     """Keys and values of all layers.
 
     Attributes:
-        keys: Shape (layers, slots, kv_heads, max_length, head_dim), already rotated.
+        keys: Shape (layers, slots, kv_heads, max_length + 1, head_dim), already rotated. The last row takes what is
+            written beyond the end: a conversation that is full can stand idle in a batch and lose nothing.
         values: The same shape.
     """
 
@@ -55,7 +56,7 @@ class KvCache:
                 f"A cache of {max_length} positions does not fit the model, which has {config.max_positions}.",
                 f"Ask for 1 to {config.max_positions}.",
             )
-        shape = (config.layers, slots, config.kv_heads, max_length, config.head_dim)
+        shape = (config.layers, slots, config.kv_heads, max_length + 1, config.head_dim)
         # Zeros, not whatever was in memory: a masked NaN would still spoil the product with the values.
         return cls(torch.zeros(shape, device=device, dtype=dtype), torch.zeros(shape, device=device, dtype=dtype))
 
@@ -72,7 +73,7 @@ class KvCache:
     @property
     def max_length(self) -> int:
         """How many positions each of them has."""
-        return self.keys.shape[3]
+        return self.keys.shape[3] - 1
 
     def view(self, first: int, count: int = 1) -> KvCache:
         """The same memory, seen as a cache of ``count`` slots from ``first`` on."""
@@ -145,14 +146,15 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
         self.norm = Norm(config.hidden_size, config.norm_eps)
         self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-        self.register_buffer("rotations", torch.empty(2, config.max_positions, config.head_dim), persistent=False)
+        rows = config.max_positions + 1  # the last is that of the cache's spare row
+        self.register_buffer("rotations", torch.empty(2, rows, config.head_dim), persistent=False)
         self.reset_rotations()
 
     def reset_rotations(self) -> None:
         """Fill the table of cosines and sines: float32, then rounded to the weights' dtype, as in transformers."""
         half = torch.arange(0, self.config.head_dim, 2, dtype=torch.float32)
         frequencies = 1.0 / self.config.rope_theta ** (half / self.config.head_dim)
-        angles = torch.arange(self.config.max_positions, dtype=torch.float32)[:, None] * frequencies
+        angles = torch.arange(self.rotations.shape[1], dtype=torch.float32)[:, None] * frequencies
         cosine, sine = angles.cos(), angles.sin()
         if not self.rotations.is_meta:  # (a, b) turns to (a, b) * cosine + (b, a) * (-sine, sine)
             self.rotations.copy_(torch.stack((torch.cat((cosine, cosine), -1), torch.cat((-sine, sine), -1))))
@@ -195,7 +197,7 @@ class Decoder(nn.Module):
     def _append(self, x: Tensor, cache: KvCache, start: int) -> Tensor:
         end = start + x.shape[1]
         rotation = self.rotations[:, None, None, start:end]
-        mask = _additive(_causal(x.shape[1], end, x.device), x.dtype) if start else None
+        mask = additive(self._causal(x.shape[1], end, x.device), x.dtype) if start else None
         for number, layer in enumerate(self._blocks()):
             query, key, value = layer.project(x, rotation)
             cache.keys[number, :, :, start:end] = key
@@ -207,6 +209,11 @@ class Decoder(nn.Module):
             x = layer.finish(x, heard)
         return x
 
+    def _causal(self, queries: int, keys: int, device: torch.device) -> Tensor:
+        """Which of ``keys`` positions the last ``queries`` of them see, for all heads of a group; bool."""
+        seen = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+        return seen.repeat(self.config.heads // self.config.kv_heads, 1)
+
     @torch.no_grad()
     def decode(self, ids: Tensor, positions: Tensor, cache: KvCache, *, span: int | None = None) -> Tensor:
         """Move every slot of a cache one token on.
@@ -216,8 +223,8 @@ class Decoder(nn.Module):
 
         Args:
             ids: One a slot, shape (slots,), int64.
-            positions: Where each goes, shape (slots,), int64: the slot's length so far. What comes out for a position
-                of ``span`` or above means nothing.
+            positions: Where each goes, shape (slots,), int64: the slot's length so far, ``max_length`` where it is
+                full. What comes out for a position of ``span`` or above means nothing.
             cache: All slots, or a view of some.
             span: Rows of the cache that are looked at; all where None. Fewer are faster: capture a CUDA graph for
                 each of a few spans, and take the smallest that holds every position.
@@ -230,7 +237,7 @@ class Decoder(nn.Module):
             x = self.embed(ids)[:, None]
             rotation = self.rotations[:, positions][:, :, None, None]
             slots = torch.arange(cache.slots, device=ids.device)
-            mask = _additive(torch.arange(span, device=ids.device) <= positions[:, None], x.dtype)[:, None, None]
+            mask = additive(torch.arange(span, device=ids.device) <= positions[:, None], x.dtype)[:, None, None]
             for number, layer in enumerate(self._blocks()):
                 query, key, value = layer.project(x, rotation)
                 keys, values = cache.keys[number], cache.values[number]
@@ -288,16 +295,6 @@ class CachedDecoder:
         self.cache.copy(source, target, length)
 
 
-def _causal(queries: int, keys: int, device: torch.device) -> Tensor:
-    """Which of ``keys`` positions the last ``queries`` of them see; (queries, keys), bool."""
-    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
-
-
-def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where a query sees a key, else minus infinity: made once, where a bool mask is converted in every layer."""
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
-
-
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     """Grouped attention under a mask.
 
@@ -308,14 +305,12 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         query: Shape (batch, heads, time, head_dim).
         key: Shape (batch, kv_heads, span, head_dim).
         value: The same shape.
-        mask: Shape (..., time, span): what is added to the scores.
+        mask: What is added to the scores; shape (..., heads / kv_heads * time or 1, span).
 
     Returns:
         The shape of ``query``.
     """
     group, time = query.shape[1] // key.shape[1], query.shape[2]
     folded = query.reshape(query.shape[0], key.shape[1], group * time, query.shape[3])
-    if time > 1:
-        mask = mask.repeat(*(1 for _ in mask.shape[:-2]), group, 1)
     heard = functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask)
     return heard.reshape(query.shape)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sayso.errors import AudioError, ModelError
-from sayso.models.step_audio2.arithmetic import as_written, conv1d
+from sayso.models.step_audio2.arithmetic import additive, as_written, conv1d
 from sayso.models.step_audio2.config import EncoderConfig
 from sayso.models.step_audio2.features import (
     PIECE_SECONDS,
@@ -61,7 +61,7 @@ class EncoderLayer(nn.Module):
         self.down = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """(batch, time, width), and which keys there are: (batch, 1, 1, time)."""
+        """(batch, time, width), and what is added to the scores: (batch, 1, 1, time)."""
         batch, time, width = x.shape
         qkv = self.qkv(self.attention_norm(x)).view(batch, time, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
@@ -118,7 +118,7 @@ class AudioEncoder(nn.Module):
         x = functional.gelu(self.conv2(_keep(x, frames)))
         positions = (frames + 1) // 2
         x = x + self.positions[: x.shape[1]]
-        mask = _within(x.shape[1], (positions - 1).clamp(min=1))[:, None, None]
+        mask = additive(_within(x.shape[1], (positions - 1).clamp(min=1)), x.dtype)[:, None, None]
         for layer in self.layers:
             x = layer(x, mask)
         half = x.shape[1] // 2

@@ -266,6 +266,9 @@ def test_too_little_memory_is_known_before_loading(folder: Path) -> None:
     error = fault(folder, free_bytes=1000)
     assert isinstance(error, UsageError)
     assert "cpu has 0.0 GB free" in str(error) and "int8" in error.hint
+    fits = weight_bytes(SMALL, torch.bfloat16)
+    assert load(folder, free_bytes=fits).config == SMALL
+    assert "beside 2.5 GB for the cache" in str(fault(folder, free_bytes=fits, reserve_bytes=2_500_000_000))
     free = free_memory(torch.device("cpu"))
     assert free is None or free > 10**6
 

@@ -71,6 +71,7 @@ def load(
     dtype: torch.dtype = torch.bfloat16,
     *,
     int8: bool = False,
+    reserve_bytes: int = 0,
     free_bytes: int | None = None,
 ) -> Networks:
     """Load encoder and decoder. The files are memory-mapped and each tensor goes straight to its place on the device.
@@ -80,6 +81,7 @@ def load(
         device: Such as ``cuda``, ``cuda:1`` or ``cpu``.
         dtype: bfloat16 (what the checkpoint holds), float16 or float32.
         int8: Round the decoder's matrices to 8 bits a number (see `Int8Linear`).
+        reserve_bytes: Memory that has to be left for the cache and whatever else comes after.
         free_bytes: Memory that may be used; what is free on the device where None.
 
     Raises:
@@ -89,7 +91,8 @@ def load(
     """
     found = inspect(folder)
     target = _device(device)
-    _check_memory(weight_bytes(found.config, dtype, int8=int8), target, free_bytes, folder)
+    needed = weight_bytes(found.config, dtype, int8=int8), reserve_bytes
+    _check_memory(*needed, free_memory(target) if free_bytes is None else free_bytes, target, folder)
     places = layout(found.config)
     try:
         networks = Networks.empty(found.config, target, dtype, int8=int8)
@@ -239,14 +242,15 @@ def free_memory(device: torch.device) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def _check_memory(needed: int, device: torch.device, free: int | None, folder: Path | str) -> None:
-    free = free_memory(device) if free is None else free
-    if free is not None and free < needed:
-        raise UsageError(
-            f"The weights in {folder} take {needed / 1e9:.1f} GB, and {device} has {free / 1e9:.1f} GB free.",
-            _memory_hint(device),
-        )
+def _check_memory(weights: int, reserve: int, free: int | None, device: torch.device, folder: Path | str) -> None:
+    if free is None or free >= weights + reserve:
+        return
+    beside = f" beside {reserve / 1e9:.1f} GB for the cache" if reserve else ""
+    raise UsageError(
+        f"The weights in {folder} take {weights / 1e9:.1f} GB{beside}, and {device} has {free / 1e9:.1f} GB free.",
+        _memory_hint(device),
+    )
 
 
 def _memory_hint(device: torch.device) -> str:
-    return f"End what else uses {device}, take a larger device, or load with int8 weights (9.5 GB for mini)."
+    return f"End what else uses {device}, take a larger device or a smaller cache, or load int8 weights (mini: 9.5 GB)."

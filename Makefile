@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# On Linux PyPI has a CUDA build of several GB; without a GPU: make TORCH='torch==2.13.0 --index-url=https://download.pytorch.org/whl/cpu'
+TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo test lint format typing models lock bench conformance clean
@@ -10,10 +12,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 demo: $(VENV)/.local models
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev $(VENV)/.mcp models typing
+test: $(VENV)/.dev $(VENV)/.step-audio $(VENV)/.mcp models typing
 	$(BIN)/pytest
 
-lint: $(VENV)/.dev typing
+lint: $(VENV)/.dev $(VENV)/.step-audio typing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
@@ -41,6 +43,12 @@ $(VENV)/.dev: requirements/dev.lock $(VENV)/.local
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
 	touch $@
 
+# torch is not in the lock: which build is right depends on the machine.
+$(VENV)/.step-audio: requirements/step-audio.lock | $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/step-audio.lock
+	touch $@
+
 # Servers of the Model Context Protocol that are not ours, for the tests; without npm those tests are skipped.
 $(VENV)/.mcp: tests/mcp_servers/package.json tests/mcp_servers/requirements.txt | $(VENV)/bin/python
 	mkdir -p $(VENV)/mcp
@@ -57,11 +65,16 @@ typing:
 	@cd typelinks/sayso && for entry in ../../agent/*; do ln -s "$$entry" .; done
 	@cd typelinks/sayso && for folder in tools prompts evals; do [ ! -d ../../$$folder ] || ln -s ../../$$folder $$folder; done
 
+NO_TORCH := $(addprefix --no-emit-package=,torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
+	nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx)
+
 # Pin exact versions of what pyproject.toml asks for.
 lock: | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --universal --generate-hashes --no-header --no-emit-index-url -q -o requirements/local.lock
 	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --extra piper --extra documents --extra mcp --extra units --extra web --extra dev --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/local.lock -o requirements/dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra step-audio --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/dev.lock $(NO_TORCH) -o requirements/step-audio.lock
 
 clean:
 	rm -rf $(VENV) typelinks out build *.egg-info

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -104,7 +105,9 @@ def filter_bank(samples: Tensor) -> Tensor:
     frames = frames - frames.mean(dim=1, keepdim=True)
     frames = frames - PREEMPHASIS * torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
     window = torch.hann_window(FBANK_WINDOW, periodic=False, dtype=torch.float64).pow(0.85).float()
-    power = torch.fft.rfft(frames * window, FBANK_FFT).abs().square()
+    fft: Any = torch.fft
+    spectrum: Tensor = fft.rfft(frames * window, FBANK_FFT)
+    power = spectrum.abs().square()
     bank = (power @ _kaldi_filters().T).clamp(min=torch.finfo(torch.float32).eps).log()
     return bank - bank.mean(dim=0, keepdim=True)
 

@@ -48,7 +48,7 @@ class SpeakerNet:
             raise UsageError(
                 f"{self._path} gives {out.shape}, expected (1, {SPEAKER_CHANNELS}).", "Fetch the file again."
             )
-        return torch.from_numpy(out[0].astype(np.float32))
+        return torch.as_tensor(out[0].astype(np.float32))
 
     def _opened(self) -> Any:
         if self._session is None:
@@ -63,12 +63,10 @@ def write_stand_in(path: Path, *, seed: int) -> None:
         ModelMissingError: The package ``onnx`` is missing.
     """
     try:
-        import onnx as _onnx
-        import onnx.helper
-        import onnx.numpy_helper
+        import onnx
     except ImportError as error:
         raise ModelMissingError("The package onnx is not installed.", "Install sayso[step-audio].") from error
-    lib: Any = _onnx
+    lib: Any = onnx
     helper: Any = lib.helper
     weights = np.random.default_rng(seed).standard_normal((FBANK_BINS, SPEAKER_CHANNELS)).astype(np.float32)
     nodes = [

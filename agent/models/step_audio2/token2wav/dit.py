@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +27,12 @@ CONV_TAIL = 2
 
 @dataclass(frozen=True, slots=True)
 class Modulation:
-    """All that depends on the flow's time: the blocks' shifts, scales and gates (layers, 9 hidden), and the last
-    layer's shift and scale (2 hidden,)."""
+    """All that depends on the flow's time.
+
+    Attributes:
+        blocks: (layers, 9 hidden), shifts, scales and gates of the blocks.
+        final: (2 hidden,), shift and scale of the last layer.
+    """
 
     blocks: Tensor
     final: Tensor
@@ -86,7 +91,7 @@ class Attention(nn.Module):
         return self.proj(out.transpose(1, 2).flatten(2)), new_keys, new_values
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return x.view(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
 
 
 class ConvBlock(nn.Module):
@@ -132,6 +137,10 @@ class Block(nn.Module):
         self.conv = ConvBlock(hidden)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(hidden, 9 * hidden))
 
+    def modulation(self, embedded: Tensor) -> Tensor:
+        """(steps, hidden) to (steps, 9 hidden)."""
+        return self.adaLN_modulation(embedded)
+
     def forward(
         self, x: Tensor, modulation: Tensor, past: tuple[Tensor, Tensor] | None, mask: Tensor | None, tails: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -163,7 +172,7 @@ class TimeEmbedder(nn.Module):
         rates = torch.exp(-math.log(10_000.0) * torch.arange(half, device=times.device) / half)
         angles = times[:, None] * TIME_SCALE * rates  # in float32: half precision cannot hold 1000 t
         waves = torch.cat([angles.cos(), angles.sin()], dim=1)
-        return self.mlp(waves.to(self.mlp[0].weight.dtype))
+        return self.mlp(waves.to(next(self.mlp.parameters()).dtype))
 
 
 class FinalLayer(nn.Module):
@@ -199,7 +208,7 @@ class Estimator(nn.Module):
             times: (steps,) float32.
         """
         embedded = self.t_embedder(times)
-        blocks = torch.stack([block.adaLN_modulation(embedded) for block in self.blocks], dim=1)
+        blocks = torch.stack([block.modulation(embedded) for block in self._blocks()], dim=1)
         final = self.final_layer.adaLN_modulation(embedded)
         return [Modulation(blocks[step], final[step]) for step in range(len(times))]
 
@@ -225,7 +234,7 @@ class Estimator(nn.Module):
         keys: list[Tensor] = []
         values: list[Tensor] = []
         new_tails: list[Tensor] = []
-        for depth, block in enumerate(self.blocks):
+        for depth, block in enumerate(self._blocks()):
             past = None if context is None else (context.keys[depth], context.values[depth])
             x, block_keys, block_values, block_tails = block(x, modulation.blocks[depth], past, mask, tails[depth])
             keys.append(block_keys)
@@ -234,6 +243,9 @@ class Estimator(nn.Module):
         seen = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid
         left = Context(torch.stack(keys), torch.stack(values), seen, torch.stack(new_tails))
         return self.final_layer(x, modulation.final), left
+
+    def _blocks(self) -> list[Block]:
+        return cast("list[Block]", list(self.blocks))
 
 
 def _modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

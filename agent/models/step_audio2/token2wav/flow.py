@@ -179,7 +179,8 @@ class Flow(nn.Module):
             noise: (2 n, mel) float32.
         """
         speaker = self._speaker(prompt.speaker)
-        tokens = torch.cat([prompt.tokens, prompt.tokens[: self.sizes.lookahead]])[None]
+        ahead = prompt.tokens.repeat(self.sizes.lookahead)[: self.sizes.lookahead]
+        tokens = torch.cat([prompt.tokens, ahead])[None]
         encoded, caches = self.encoder.chunk(self.input_embedding(tokens), [None], last=False)
         left: list[Context] = []
 
@@ -302,12 +303,17 @@ def _context(states: Sequence[FlowState], step: int, capacity: int) -> Context:
 
 def _collected(left: Sequence[Context], sessions: int) -> tuple[list[_Kept], list[Tensor]]:
     """What the steps left, by session."""
-    keys = torch.stack([c.keys for c in left]).unflatten(2, (GUIDED, sessions))
-    values = torch.stack([c.values for c in left]).unflatten(2, (GUIDED, sessions))
-    tails = torch.stack([c.tails for c in left]).unflatten(2, (GUIDED, sessions))
+    keys = _by_session(torch.stack([c.keys for c in left]), sessions)
+    values = _by_session(torch.stack([c.values for c in left]), sessions)
+    tails = _by_session(torch.stack([c.tails for c in left]), sessions)
     # Copies: a session that ends shall not hold the whole batch's memory through a view.
     kept = [_Kept(keys[:, :, :, row].clone(), values[:, :, :, row].clone()) for row in range(sessions)]
     return kept, [tails[:, :, :, row].clone() for row in range(sessions)]
+
+
+def _by_session(x: Tensor, sessions: int) -> Tensor:
+    """(steps, layers, rows, ...) to (steps, layers, 2, sessions, ...)."""
+    return x.reshape(*x.shape[:2], GUIDED, sessions, *x.shape[3:])
 
 
 def _trimmed(state: FlowState, new: _Kept, window: Window) -> tuple[_Kept, _Kept]:
@@ -319,4 +325,3 @@ def _trimmed(state: FlowState, new: _Kept, window: Window) -> tuple[_Kept, _Kept
     if whole.frames > prompt_frames + window.frames:
         whole = whole.cut(0, prompt_frames).before(whole.cut(-window.frames, None))
     return state.prompt.cut(0, 0), whole
-

@@ -7,6 +7,7 @@ magnitude and phase of a short inverse Fourier transform. Weights are stored in 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -69,7 +70,7 @@ class Pitch(nn.Module):
         super().__init__()
         widths = [MEL_CHANNELS] + [channels] * 5
         layers: list[nn.Module] = []
-        for width_in, width_out in zip(widths, widths[1:], strict=False):
+        for width_in, width_out in pairwise(widths):
             layers += [_same(width_in, width_out, 3), nn.ELU()]
         self.condnet = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels, 1)
@@ -133,7 +134,7 @@ class Vocoder(nn.Module):
             x = torch.stack(blocks).sum(dim=0) / len(blocks)
         x = self.conv_post(F.leaky_relu(x))
         magnitude, phase = x[:, :BINS].exp().clamp(max=LOUDEST_MAGNITUDE), x[:, BINS:].sin()
-        wave = torch.istft(torch.polar(magnitude, phase), FFT, HOP, window=window)
+        wave: Tensor = cast(Any, torch).istft(torch.polar(magnitude, phase), FFT, HOP, window=window)
         return wave.clamp(-LIMIT, LIMIT)
 
 

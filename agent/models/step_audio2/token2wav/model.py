@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -261,9 +261,7 @@ class Token2Wav:
         return out
 
     @torch.inference_mode()
-    def _whole(
-        self, sequences: Sequence[list[int]], voices: Sequence[Voice], seeds: Sequence[int]
-    ) -> list[Samples]:
+    def _whole(self, sequences: Sequence[list[int]], voices: Sequence[Voice], seeds: Sequence[int]) -> list[Samples]:
         device = self.flow.encoder_proj.weight.device
         sources = [self._noise(seed) for seed in seeds]
         starts: list[Tensor] = []
@@ -288,7 +286,7 @@ class Token2Wav:
 
     def _prompt(self, voice: Voice) -> Prompt:
         device = self.flow.encoder_proj.weight.device
-        tokens, mel, speaker = (torch.from_numpy(a).to(device) for a in (voice.tokens, voice.mel, voice.speaker))
+        tokens, mel, speaker = (torch.as_tensor(a).to(device) for a in (voice.tokens, voice.mel, voice.speaker))
         return Prompt(tokens, mel, speaker)
 
     def _prime(self, voice: Voice) -> FlowState:
@@ -303,7 +301,7 @@ class Token2Wav:
             return state
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
+    def _running(self) -> Generator[None]:
         with self._lock, as_written(self.flow.encoder_proj.weight.device), _no_tf32():
             yield
 
@@ -347,9 +345,9 @@ def _hift_sizes(weights: dict[str, Tensor], path: Path) -> HiftSizes:
 
 
 @contextmanager
-def _no_tf32() -> Iterator[None]:
-    """cuDNN's convolutions use TF32 for float32 unless told otherwise."""
-    conv: Any = torch.backends.cudnn.conv  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+def _no_tf32() -> Generator[None]:
+    """Convolutions in float32 as written: cuDNN takes TF32 unless told otherwise."""
+    conv: Any = cast(Any, torch.backends.cudnn).conv
     before = conv.fp32_precision
     conv.fp32_precision = "ieee"
     try:

@@ -42,11 +42,11 @@ class SeededNoise:
     def frames(self, count: int, offset: int) -> Tensor:
         """See `Noise.frames`."""
         del offset
-        return torch.from_numpy(self._flow.standard_normal((count, MEL_CHANNELS), np.float32))
+        return torch.as_tensor(self._flow.standard_normal((count, MEL_CHANNELS), np.float32))
 
     def samples(self, count: int) -> Tensor:
         """See `Noise.samples`."""
-        return torch.from_numpy(self._source.standard_normal((count, HARMONICS), np.float32))
+        return torch.as_tensor(self._source.standard_normal((count, HARMONICS), np.float32))
 
 
 class TableNoise:
@@ -68,7 +68,7 @@ class TableNoise:
 def prompt_noise(frames: int) -> Tensor:
     """The fixed numbers of a prompt: (frames, mel) float32."""
     rng = np.random.default_rng([_PROMPT])
-    return torch.from_numpy(rng.standard_normal((frames, MEL_CHANNELS), np.float32))
+    return torch.as_tensor(rng.standard_normal((frames, MEL_CHANNELS), np.float32))
 
 
 def reference_table() -> Tensor:

@@ -47,7 +47,7 @@ class MemoryAttention(nn.Module):
         return self.out(out.transpose(1, 2).flatten(2)) + memory
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.heads, HEAD_WIDTH)).transpose(1, 2)
+        return x.view(x.shape[0], x.shape[1], self.heads, HEAD_WIDTH).transpose(1, 2)
 
 
 class Block(nn.Module):

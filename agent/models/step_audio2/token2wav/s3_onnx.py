@@ -49,7 +49,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             key = _key(node, place, name) if name in stored else None
             if key is not None:
                 array = np.array(onnx.numpy_helper.to_array(stored[name]))
-                weights[key] = torch.from_numpy(array.T.copy() if array.ndim == 2 else array)
+                weights[key] = torch.as_tensor(array.T.copy() if array.ndim == 2 else array)
     return weights
 
 
@@ -106,8 +106,6 @@ def _node(key: str) -> tuple[str, str]:
 def _onnx() -> Any:
     try:
         import onnx
-        import onnx.helper
-        import onnx.numpy_helper
     except ImportError as error:
         raise ModelMissingError("The package onnx is not installed.", "Install sayso[step-audio].") from error
     return onnx

@@ -189,7 +189,10 @@ def _parse(text: str) -> Any:
     class Loader(yaml.SafeLoader):  # a class of its own, so that other users of PyYAML keep their tags
         pass
 
-    Loader.add_multi_constructor("!new:", lambda loader, _suffix, node: loader.construct_mapping(node, deep=True))
+    def mapping(loader: Any, _suffix: str, node: Any) -> Any:
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_multi_constructor("!new:", mapping)
     try:
         return yaml.load(text, Loader=Loader)
     except yaml.YAMLError as error:

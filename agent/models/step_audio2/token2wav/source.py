@@ -1,7 +1,7 @@
 """The vocoder's excitation: harmonics of the pitch where there is voice, noise where there is none.
 
-A neural source filter (Wang et al. 2019, section III-A) as HiFTNet has it (Li et al. 2023): eight overtones, phases added
-up from frame to frame and drawn as straight lines between the middles of frames. The random phases of the reference
+A neural source filter (Wang et al. 2019, section III-A) as HiFTNet has it (Li et al. 2023): eight overtones, phases
+added up from frame to frame and drawn as straight lines between the middles of frames. The reference's random phases
 fall on samples that its interpolation never reads, so there are none here.
 """
 

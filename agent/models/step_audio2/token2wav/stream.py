@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -148,13 +148,13 @@ def checked_ids(ids: Iterable[int]) -> list[int]:
         UsageError: One is not.
     """
     checked: list[int] = []
-    for place, value in enumerate(ids):
+    for place, value in enumerate(cast("Iterable[object]", ids)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < CODEBOOK_SIZE:
             raise UsageError(
                 f"Id {value!r} at place {place} is no speech token.",
                 f"Pass whole numbers from 0 to {CODEBOOK_SIZE - 1}: take 151696 off, and leave padding (6561) out.",
             )
-        checked.append(int(value))
+        checked.append(int(cast(int, value)))
     return checked
 
 
@@ -183,9 +183,7 @@ def run_chunks(
     return results
 
 
-def _run_group(
-    flow: Flow, vocoder: Vocoder, group: Sequence[Chunk], window: Window
-) -> list[tuple[Chunk, Samples]]:
+def _run_group(flow: Flow, vocoder: Vocoder, group: Sequence[Chunk], window: Window) -> list[tuple[Chunk, Samples]]:
     device = flow.encoder_proj.weight.device
     states = [chunk.stream.flow for chunk in group]
     noise = [c.stream.noise.frames(c.frames, s.context_frames) for c, s in zip(group, states, strict=True)]
@@ -200,12 +198,12 @@ def _run_group(
     if made is None:
         return []
     mel, new_states = made
-    alive = [row for row, chunk in enumerate(group) if not chunk.stream.cancelled]
-    works = [VocoderWork(group[r].stream.vocoder, mel[r], group[r].stream.noise, group[r].last) for r in alive]
+    # Rows of streams cancelled meanwhile run on: taking them out would change the others' last digits.
+    works = [VocoderWork(c.stream.vocoder, mel[r], c.stream.noise, c.last) for r, c in enumerate(group)]
     waves = vocode_chunks(vocoder, works, reference_faults=window.reference_faults)
     results: list[tuple[Chunk, Samples]] = []
-    for row, (wave, state) in zip(alive, waves, strict=True):
-        chunk = group[row]
-        chunk.stream.done(chunk, new_states[row], state)
-        results.append((chunk, wave.float().cpu().numpy()))
+    for chunk, flow_state, (wave, vocoder_state) in zip(group, new_states, waves, strict=True):
+        if not chunk.stream.cancelled:
+            chunk.stream.done(chunk, flow_state, vocoder_state)
+            results.append((chunk, wave.float().cpu().numpy()))
     return results

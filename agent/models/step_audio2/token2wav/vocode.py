@@ -166,7 +166,9 @@ def _reference_group(vocoder: Vocoder, works: Sequence[VocoderWork]) -> list[tup
     return results
 
 
-def _joined(wave: Tensor, tail: Tensor, *, last: bool, window: Callable[[int], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _joined(
+    wave: Tensor, tail: Tensor, *, last: bool, window: Callable[[int], tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
     """Blend the start of a wave with the tail before it; returns what is due now, and the next tail."""
     if len(tail):
         rising, falling = window(len(tail))
@@ -184,5 +186,5 @@ def _even_window(samples: int) -> tuple[Tensor, Tensor]:
 
 
 def _hamming_window(samples: int) -> tuple[Tensor, Tensor]:
-    whole = torch.from_numpy(np.hamming(2 * samples))
+    whole = torch.as_tensor(np.hamming(2 * samples))
     return whole[:samples], whole[samples:]

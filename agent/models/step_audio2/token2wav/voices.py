@@ -101,7 +101,8 @@ class VoiceMaker:
     def prepare(self, clip: Audio) -> Voice:
         """Prepare a clip, or find it prepared.
 
-        The reference takes the first channel for tokens and speaker and the mean of all for the mel; a clip here has one.
+        The reference takes the first channel for tokens and speaker, and the mean of all for the mel; here there is
+        one.
 
         Raises:
             AudioError: It is shorter than half a second or longer than a minute.
@@ -122,7 +123,7 @@ class VoiceMaker:
         return voice
 
     def _make(self, clip: Audio, key: str) -> Voice:
-        samples = torch.from_numpy(np.asarray(clip.samples, np.float32))
+        samples = torch.as_tensor(np.asarray(clip.samples, np.float32))
         heard = resample(samples, clip.sample_rate_hz, SPEECH_RATE_HZ)
         tokens = self._tokenize(log_mel(heard)).cpu()
         mel = fitted(voice_mel(resample(samples, clip.sample_rate_hz, SAMPLE_RATE_HZ)), FRAMES_PER_TOKEN * len(tokens))

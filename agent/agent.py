@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from sayso.bridge import Waits
-from sayso.errors import UsageError
+from sayso.errors import ToolDefinitionError, UsageError
 from sayso.intake import Input
 from sayso.models.base import VoiceModel
 from sayso.result import TurnResult
@@ -40,6 +40,7 @@ class Agent:
 
     Raises:
         ToolDefinitionError: Two tools have one name, or something is not a tool.
+        UsageError: ``journal`` is no `Journal` (a path, say), or ``policy`` no `TurnPolicy`.
     """
 
     instructions: str = ""
@@ -53,6 +54,12 @@ class Agent:
 
     def __post_init__(self) -> None:
         """Check what can be checked before a model is loaded."""
+        if isinstance(self.tools, Tool):
+            raise ToolDefinitionError(f"Agent has the tool '{self.tools.name}' for its tools.", "Put it into a list.")
+        if self.journal is not None and not isinstance(self.journal, Journal):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"Agent has journal={self.journal!r}.", "Give a Journal: Journal('calls.sqlite').")
+        if not isinstance(self.policy, TurnPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"Agent has policy={self.policy!r}.", "Give a TurnPolicy, or leave it out.")
         object.__setattr__(self, "tools", tuple(self.tools))
         _ = self.registry
 

@@ -13,6 +13,7 @@ from sayso.agent import Agent
 from sayso.errors import UsageError
 from sayso.tools import Tool, load_tools
 from sayso.tools.builtin import BUILTIN_TOOLS
+from sayso.tools.registry import Registry
 
 Size: TypeAlias = Literal["default", "small"]
 Engine: TypeAlias = Literal["kokoro", "piper"]
@@ -57,16 +58,16 @@ def chosen_tools(wanted: Iterable[str] | None) -> list[Tool[..., Any]]:
 
     Raises:
         UsageError: There is no such file or built-in tool.
-        ToolDefinitionError: A file cannot be loaded.
+        ToolDefinitionError: A file cannot be loaded, or two tools have one name.
     """
     from sayso.tools.builtin.catalogue import named
 
     if not wanted:
         return list(BUILTIN_TOOLS)
     found: list[Tool[..., Any]] = []
-    for one in wanted:
+    for one in dict.fromkeys(wanted):
         found += load_tools(one) if one.endswith(".py") or Path(one).is_file() else named(one)
-    return list(dict.fromkeys(found))
+    return list(Registry(dict.fromkeys(found)).values())
 
 
 @asynccontextmanager

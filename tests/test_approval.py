@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sayso import Agent, Session, tool
+from sayso import Agent, Context, Session, tool
 from sayso.approval import EXPIRED, REFUSED
-from sayso.errors import UsageError
+from sayso.errors import NeedsApproval, UsageError
 from sayso.events import ApprovalRequested, ApprovalResolved, Event, Heard
 from sayso.items import AssistantReply, ToolCall, ToolOutput, UserInput
 from sayso.speech.audio import load, resample
@@ -383,6 +383,29 @@ def test_a_write_that_was_made_before_is_confirmed_where_its_tool_says_so() -> N
             assert (await session.ask("yes")).text == "Ordered tea."
             assert (await session.ask("Order milk")).text == "Ordered milk."
             assert made == ["tea", "tea", "milk"]
+
+    run(main())
+
+
+def test_a_question_that_was_answered_with_no_does_not_count_as_done() -> None:
+    made: list[str] = []
+
+    @tool(effect="write", on_duplicate="reject", say="It comes.")
+    async def taxi(to: str, ctx: Context) -> None:
+        """Order a taxi."""
+        question = "It costs seventy. Shall I order it?"
+        if ctx.agreed != question:
+            raise NeedsApproval(question)
+        made.append(to)
+
+    async def main() -> None:
+        model = ScriptedModel(*[(None, call("taxi", to="town"))] * 2)
+        async with Agent(tools=[taxi], model=model, journal=Journal()).session() as session:
+            await session.ask("A taxi to town")
+            await session.ask("No")
+            assert (await session.ask("A taxi to town after all")).text == "It costs seventy. Shall I order it?"
+            assert (await session.ask("Yes")).text == "It comes."
+            assert made == ["town"]
 
     run(main())
 

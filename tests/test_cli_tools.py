@@ -56,8 +56,14 @@ def test_every_group_can_be_loaded(capsys: pytest.CaptureFixture[str]) -> None:
 def test_two_tools_of_one_name_from_two_files_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("one.py", "two.py"):
         Path(name).write_text(SEND)
-    assert main(["ask", "--text", "hi", "--tools", "one.py", "--tools", "two.py"]) == 2
-    assert "Two tools are named 'send'" in capsys.readouterr().err
+    for command in (["ask", "--text", "hi"], ["tools"], ["mcp"]):
+        assert main([*command, "--tools", "one.py", "--tools", "two.py"]) == 2
+        assert "Two tools are named 'send'" in capsys.readouterr().err
+
+
+def test_a_file_that_is_named_twice_is_loaded_once(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.py").write_text(SEND)
+    assert len(json.loads(shown(capsys, "tools", "--json", "--tools", "mine.py", "--tools", "mine.py"))) == 1
 
 
 def test_the_journal_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

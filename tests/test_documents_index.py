@@ -85,6 +85,8 @@ def test_what_is_found_says_where_it_stands(index, folder):
 def test_words_and_meaning_are_both_searched(index):
     index.update()
     assert paths(index.search("refund", by="words")) == []
+    with pytest.raises(UsageError, match="Use both, words, meaning"):
+        index.search("refund", by="sense")  # type: ignore[arg-type]
     assert paths(index.search("refund", by="meaning")) == ["policies/returns.md"]
     assert paths(index.search("refund")) == ["policies/returns.md"]
     assert paths(index.search("come back in thirty days"))[0] == "policies/returns.md"

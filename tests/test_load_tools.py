@@ -111,6 +111,7 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     assert "is no Python file" in broken(write(tmp_path, "", "tools.txt"))
     assert "defines no tools" in broken_but_loaded(write(tmp_path, "x = 1\n", "empty.py"))
     assert "is not a tool" in broken_but_loaded(write(tmp_path, "TOOLS = [len]\n", "plain.py"))
+    assert "Make it a list" in broken_but_loaded(write(tmp_path, "TOOLS = len\n", "single.py"))
 
 
 def broken_but_loaded(file: Path) -> str:

@@ -18,7 +18,7 @@ from sayso.items import AssistantReply, ToolCall, ToolOutput, unanswered_calls
 from sayso.speech.audio import load, resample
 from sayso.testing import ScriptedModel, Step, call, hear, run, say, wait
 from sayso.tools import Executor, Tool
-from sayso.tools.journal import Journal
+from sayso.tools.journal import Journal, JournalError
 from sayso.tools.round import STOPPED, STOPPED_WRITE
 
 SPEECH = Path(__file__).parent.parent / "examples" / "questions" / "what_time.wav"
@@ -257,6 +257,35 @@ def test_a_background_call_that_cannot_be_written_down_does_not_run_and_ends() -
         await executor.aclose()
         assert [(outcome.call_id, outcome.status) for outcome in late] == [("c", "error")]
         assert "was not run" in late[0].output and executor.running.calls() == ()
+
+    run(main())
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_a_call_that_cannot_be_written_down_does_not_run_and_says_why(inline: bool) -> None:
+    ran: list[int] = []
+
+    @tool(effect="pure", thread=False)
+    def count() -> int:
+        """Count."""
+        ran.append(1)
+        return 1
+
+    @tool(effect="write")
+    async def book() -> None:
+        """Book."""
+        ran.append(1)
+
+    async def main() -> None:
+        journal = Journal()
+        model = ScriptedModel((None, call("count" if inline else "book")))
+        async with Agent(tools=[count, book], model=model, journal=journal).session() as session:
+            journal.close()
+            with pytest.raises(JournalError):
+                await session.ask("Go")
+            ((status, output),) = outputs(session)
+            assert status == "error" and "was not run: The journal" in output
+            assert ran == [] and session.running == ()
 
     run(main())
 

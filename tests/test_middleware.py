@@ -442,6 +442,15 @@ def test_results_are_redacted(result: Any, shown: Any) -> None:
     assert call(redact(show, [r"k-\d+", re.compile(r"\d{16}")])).value == shown
 
 
+def test_a_single_pattern_is_not_read_letter_by_letter() -> None:
+    @tool(effect="read", thread=False)
+    def show() -> str:
+        """Show."""
+        return "key k-4711"
+
+    assert call(redact(show, r"k-\d+")).value == "key [redacted]"
+
+
 def test_a_frozen_dataclass_is_redacted_throughout() -> None:
     @tool(effect="read", thread=False)
     def show() -> Frozen:
@@ -632,6 +641,7 @@ def test_a_price_by_result(caplog: pytest.LogCaptureFixture) -> None:
         ({"money": "much", "price": 1}, "money='much'"),
         ({"money": 1, "price": 0.1}, "price=0.1"),
         ({"money": -1, "price": 1}, "money=-1"),
+        ({"calls": 1, "per": "day"}, "per='day'"),
     ],
 )
 def test_a_budget_makes_sense(limits: dict[str, Any], message: str) -> None:

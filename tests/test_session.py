@@ -477,6 +477,33 @@ def test_a_turn_cut_off_from_outside_marks_its_reply() -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"after_untrusted": "Forbid"}, "Use allow, ask, forbid"),
+        ({"approval_s": -1}, "approval_s=-1"),
+        ({"filler_after_s": float("nan")}, "filler_after_s=nan"),
+        ({"max_rounds": "4"}, "max_rounds='4'"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused(values: dict, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        TurnPolicy(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"journal": "calls.sqlite"}, "Give a Journal"),
+        ({"policy": None}, "Give a TurnPolicy"),
+        ({"tools": opening_hours}, "Put it into a list"),
+    ],
+)
+def test_an_agent_that_cannot_be_is_refused(values: dict, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Agent(**values)
+
+
 def test_an_unknown_voice_is_refused() -> None:
     with pytest.raises(UsageError, match="no voice 'nobody'"):
         run(Agent(model=ScriptedModel(), voice="nobody").ask("Hi"))

@@ -166,8 +166,12 @@ class Journal:
         return self._first("session = ? AND call_id = ?", session, call_id)
 
     def same(self, session: str, tool: str, arguments: str) -> Entry | None:
-        """The last call with this tool and these canonical arguments that worked, or is open, or may have worked."""
-        where = "session = ? AND tool = ? AND arguments = ? AND ifnull(status, '') != 'error'"
+        """The last call with this tool and these canonical arguments that worked, or is open, or may have worked.
+
+        One that failed, or only asked a person (``waiting``), did nothing.
+        """
+        maybe = "(status IS NULL OR status IN ('ok', 'in_doubt', 'timeout', 'cancelled'))"
+        where = f"session = ? AND tool = ? AND arguments = ? AND {maybe}"
         return self._first(f"{where} ORDER BY begun_s DESC", session, tool, redact(arguments))
 
     def last_turn(self, session: str) -> int:
@@ -211,7 +215,10 @@ class Journal:
                 cursor = self._db.execute(statement, values)
                 return cursor.fetchall(), cursor.rowcount
         except sqlite3.Error as error:
-            raise JournalError(f"The journal {self.path or 'in memory'} failed: {error}.") from error
+            raise JournalError(
+                f"The journal {self.path or 'in memory'} failed: {str(error).rstrip('.')}.",
+                "Check that it is open, its disk has room and nobody else holds it; without it no call may run.",
+            ) from error
 
 
 _BEGUN = "session, call_id, tool, arguments, effect, turn, generation, begun_s"

@@ -22,8 +22,7 @@ def load_tools(path: str | Path) -> list[Tool]:
 
     Raises:
         ToolDefinitionError: No such file, a file that cannot be run (the message has the line and the cause), two
-        tools of one
-            name, or no tool at all.
+            tools of one name, or no tool at all.
     """
     file = Path(path).expanduser()
     if not file.is_file() or file.suffix != ".py":
@@ -31,7 +30,9 @@ def load_tools(path: str | Path) -> list[Tool]:
         raise ToolDefinitionError(f"{file} {what}.", "Give the path of a .py file that defines tools with @tool.")
     module = _run(file.resolve())
     listed = getattr(module, "TOOLS", None)
-    tools: list[Any] = list(listed) if listed is not None else _defined(module)
+    if listed is not None and not isinstance(listed, (list, tuple)):
+        raise ToolDefinitionError(f"{file}: TOOLS is a {type(listed).__name__}.", "Make it a list: TOOLS = [my_tool]")
+    tools = list(cast("list[Any]", listed)) if listed is not None else _defined(module)
     if not tools:
         raise ToolDefinitionError(f"{file} defines no tools.", "Decorate a function with @tool.")
     return list(Registry(tools).values())

@@ -61,12 +61,25 @@ class Policy:
             raise ToolDefinitionError(
                 f"{place} has on_duplicate={self.on_duplicate!r}.", "Use allow, reject, replace or confirm."
             )
+        if self.on_duplicate != "allow" and not changes_something:
+            raise ToolDefinitionError(
+                f"{place} has on_duplicate={self.on_duplicate!r}, but its effect changes nothing.",
+                "Leave it out, or declare effect='write'.",
+            )
+        for name in ("retries", "max_output_tokens"):
+            if type(getattr(self, name)) is not int:
+                raise ToolDefinitionError(f"{place} has {name}={getattr(self, name)!r}.", "Give a whole number.")
+        for name in ("background", "reply", "untrusted"):
+            if type(getattr(self, name)) is not bool:  # a text such as "no" would count as true
+                raise ToolDefinitionError(f"{place} has {name}={getattr(self, name)!r}.", "Give True or False.")
         if self.retries < 0 or (self.retries and changes_something):
             raise ToolDefinitionError(
                 f"{place} has retries={self.retries}.", "Give 0 or more; what changes something is never tried again."
             )
         if self.max_output_tokens < 16:
             raise ToolDefinitionError(f"{place} has max_output_tokens={self.max_output_tokens}.", "Give 16 or more.")
+        if self.resource is not None and not (isinstance(self.resource, str) and self.resource):
+            raise ToolDefinitionError(f"{place} has resource={self.resource!r}.", "Give a name, or leave it out.")
         if self.resource is not None and not changes_something:
             raise ToolDefinitionError(
                 f"{place} names the resource {self.resource!r}, but its effect changes nothing.",

@@ -37,6 +37,7 @@ from sayso.settings import redact
 from sayso.tools.context import Context
 from sayso.tools.guard import AfterUntrusted, Held
 from sayso.tools.job import Job
+from sayso.tools.journal import JournalError
 from sayso.tools.lane import Ticket
 from sayso.tools.outcome import CallOutcome
 
@@ -253,6 +254,9 @@ class Round:
             self._begin(slot, job)
         except _Recorded as known:
             self._finish(slot, known.outcome)
+        except JournalError as error:
+            self._not_run(slot, error)
+            raise
         else:
             self._finish(slot, self._asked(slot, job, self._executor.perform_inline(job, ctx)))
 
@@ -268,6 +272,9 @@ class Round:
             self._finish(slot, known.outcome)
         except asyncio.CancelledError:
             self._cancelled(slot)
+            raise
+        except JournalError as error:
+            self._not_run(slot, error)
             raise
         else:
             self._finish(slot, self._asked(slot, job, outcome))
@@ -315,7 +322,10 @@ class Round:
         if error is None:
             self._cancelled(slot)
         else:
-            self._finish(slot, self._executor.refused(slot.call, "error", f"{slot.call.name} was not run: {error}"))
+            self._not_run(slot, error)
+
+    def _not_run(self, slot: _Slot, error: BaseException) -> None:
+        self._finish(slot, self._executor.refused(slot.call, "error", f"{slot.call.name} was not run: {error}"))
 
     def _late(self, outcome: CallOutcome, event: CallFinished | None = None) -> None:
         if not self._is_confirmed:  # the turn was withdrawn: there never was such a call

@@ -61,7 +61,7 @@ def compile_say(say: str | Speak, returns: Any, place: str) -> Speak:
     """
     if callable(say):
         return _guarded(say, place)
-    parts = _parse(say, place)
+    parts = _parse(say, f"{place}: the say template", "say=lambda result: ...")
     known = known_fields(returns)
     for _, name, _ in parts:
         if name is not None and known is not None and name not in known:
@@ -92,7 +92,7 @@ def compile_question(confirm: str | Callable[[dict[str, Any]], str], parameters:
     if callable(confirm):
         ask: Callable[[dict[str, Any]], str] = confirm
     else:
-        parts = _parse(confirm, place)
+        parts = _parse(confirm, f"{place}: the confirm template", "confirm=lambda arguments: ...")
         for _, name, _ in parts:
             if name is not None and name not in parameters["properties"]:
                 raise ToolDefinitionError(
@@ -158,22 +158,31 @@ def _guarded(speak: Speak, place: str) -> Speak:
     return guarded
 
 
-def _parse(template: str, place: str) -> list[tuple[str, str | None, str]]:
+def _parse(template: str, what: str, function: str) -> list[tuple[str, str | None, str]]:
     """(literal text, field name, format spec) triples.
+
+    Args:
+        template: To be taken apart.
+        what: Which template, for the message.
+        function: How a function is given in its place.
 
     Raises:
         ToolDefinitionError: Malformed, or more than plain fields.
     """
+    if not isinstance(template, str) or not template.strip():  # pyright: ignore[reportUnnecessaryIsInstance] (untyped)
+        raise ToolDefinitionError(f"{what} is {template!r}.", f"Give words, or a function: {function}")
     try:
         pieces = list(string.Formatter().parse(template))
     except ValueError as error:
-        raise ToolDefinitionError(f"{place}: the say template is malformed: {error}.") from None
+        raise ToolDefinitionError(
+            f"{what} is malformed: {error}.", "Write {name} for a value, {{ for a brace."
+        ) from None
     parts: list[tuple[str, str | None, str]] = []
     for text, name, spec, conversion in pieces:
         if name is not None and (not name.isidentifier() or conversion or "{" in (spec or "")):
             raise ToolDefinitionError(
-                f"{place}: the say template may use plain field names only, not {{{name}}}.",
-                "Use a function for anything more: say=lambda result: ...",
+                f"{what} may use plain field names only, not {{{name}}}.",
+                f"Use a function for anything more: {function}",
             )
         parts.append((text, name, spec or ""))
     return parts

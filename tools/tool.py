@@ -210,8 +210,8 @@ def tool(
         effect: See `Effect`. Left out it is ``write``: what nobody declared harmless is never repeated, run early or
             cut short.
         timeout_s: Seconds after which a call is cancelled. A sync function in a thread cannot be stopped from
-            outside: its call is reported as timed out, its late result is dropped and logged, and ``ctx.cancelled``
-            tells it to stop.
+            outside: its call is reported as timed out, ``ctx.cancelled`` tells it to stop, and what it brings later
+            is kept and told (see `Executor.late`).
         max_concurrency: Most calls at once, in all sessions of this process.
         thread: Run a sync function in a thread. False runs it on the event loop, which it must not block (under a
             millisecond), and without a time-out.
@@ -246,6 +246,10 @@ def tool(
         _check(place, timeout_s, max_concurrency)
         mode, kind = _mode(plain, thread, place), _effect(effect, place)
         asked = kind is Effect.IRREVERSIBLE if approval is None else bool(approval)
+        if approval is not None and not isinstance(approval, bool) and not callable(approval):
+            raise ToolDefinitionError(f"{place} has approval={approval!r}.", "Give True, False or a function.")
+        if confirm is not None and not asked and not kind.changes_something:
+            raise ToolDefinitionError(f"{place} has a question (confirm) that nobody asks.", "Add approval=True.")
         policy = Policy(resource, on_duplicate, asked, retries, background, reply, untrusted, max_output_tokens)
         policy = PLAIN if policy == PLAIN else policy
         policy.check(place, changes_something=kind.changes_something)
@@ -323,10 +327,15 @@ def check_name(name: str, place: str) -> None:
 
 
 def _check(place: str, timeout_s: float | None, max_concurrency: int | None) -> None:
-    if timeout_s is not None and not 0 < timeout_s < float("inf"):
-        raise ToolDefinitionError(f"{place} has timeout_s={timeout_s}.", "Give seconds above 0, or None for no limit.")
-    if max_concurrency is not None and max_concurrency < 1:
-        raise ToolDefinitionError(f"{place} has max_concurrency={max_concurrency}.", "Give 1 or more, or None.")
+    if timeout_s is not None and not (_is_number(timeout_s) and 0 < timeout_s < float("inf")):
+        hint = "Give seconds above 0, or None for no limit."
+        raise ToolDefinitionError(f"{place} has timeout_s={timeout_s!r}.", hint)
+    if max_concurrency is not None and not (type(max_concurrency) is int and max_concurrency >= 1):
+        raise ToolDefinitionError(f"{place} has max_concurrency={max_concurrency!r}.", "Give 1 or more, or None.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _examples(examples: Mapping[str, JsonObject], validate: Validate, place: str) -> tuple[ToolExample, ...]:

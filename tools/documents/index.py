@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from sayso.errors import SaysoError, UsageError
 from sayso.settings import cache_root
@@ -191,8 +191,11 @@ class DocumentIndex:
             by: ``words`` (BM25), ``meaning`` (cosine of MiniLM vectors), or ``both``, fused by rank.
 
         Raises:
+            UsageError: ``by`` is none of these.
             DocumentIndexError: The index's file cannot be used.
         """
+        if by not in get_args(By):
+            raise UsageError(f"Search cannot go by {by!r}.", f"Use {', '.join(get_args(By))}.")
         query = " ".join(query.split())[:MAX_QUERY_CHARS]
         if not query or count < 1:
             return Search(())

@@ -46,6 +46,8 @@ def budget(
     Raises:
         ToolDefinitionError: Nothing is limited, a number makes no sense, or a tool is a method without its object.
     """
+    if per not in ("session", "process"):
+        raise ToolDefinitionError(f"A budget is per={per!r}.", "Use session or process.")
     limits = _limits(calls, seconds, money, price)
     key = f"sayso.budget.{next(_numbers)}"
     of_process = Spent()

@@ -33,12 +33,14 @@ def redact(tool: Tool[P, R], patterns: Iterable[str | re.Pattern[str]], mark: st
 
     Args:
         tool: A function's, or a method's that is bound to its object.
-        patterns: Regular expressions, such as ``r"\d{16}"``.
+        patterns: Regular expressions, such as ``r"\d{16}"``, or one.
         mark: What is put in the place of a match.
 
     Raises:
         ToolDefinitionError: A pattern is no regular expression, or the tool is a method without its object.
     """
+    if isinstance(patterns, str):  # each of its letters would be a pattern
+        patterns = [patterns]
     try:
         compiled = [re.compile(pattern) for pattern in patterns]
     except re.error as error:

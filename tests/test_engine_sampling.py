@@ -1,5 +1,7 @@
 """Drawing ids: parity with transformers' processors, masks, seeds."""
 
+# ruff: noqa: E402 - what follows needs torch
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")

@@ -1,5 +1,7 @@
 """Continuous batching on a tiny real network: every answer is compared with a fresh, uncached computation."""
 
+# ruff: noqa: E402 - what follows needs torch
+
 from collections.abc import Callable
 from functools import partial
 from typing import Any

@@ -1,5 +1,7 @@
 """The engine from asyncio: streams, cancellation, time-outs, several event loops, its end."""
 
+# ruff: noqa: E402 - what follows needs torch
+
 import asyncio
 import threading
 from collections.abc import Callable

@@ -4,13 +4,17 @@ The grammar is compiled by xgrammar (Apache-2.0) from alternatives, each a fixed
 follows. It is armed by the opening id and dropped at the closing one; outside there is no mask and no cost. JSON is
 written as Python's `json.dumps` writes it, without free blanks, keys in the order of the schema: what models are
 trained on.
+
+Beginning and object are two grammars, one after the other: joined ones go through a text form in which xgrammar 0.2.8
+confuses a letter such as "ü" with the hexadecimal digits behind it ("Küche").
 """
 
 from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -21,7 +25,7 @@ from sayso.errors import ModelMissingError
 
 JsonObject: TypeAlias = dict[str, Any]
 Alternative: TypeAlias = tuple[str, JsonObject]
-"""A fixed beginning, and the JSON Schema of the object behind it."""
+"""A fixed beginning, and the JSON Schema of the object behind it. No beginning may be the start of another one."""
 
 _KEPT = 32
 
@@ -47,6 +51,7 @@ class Grammars:
         vocabulary = [*pieces, *[b""] * (vocab_size - len(pieces))]
         for control in (open_id, close_id):
             vocabulary[control] = b""
+        self.pieces = vocabulary
         info = self._xgrammar.TokenizerInfo(vocabulary, vocab_size=vocab_size, stop_token_ids=[close_id])
         self._compiler = self._xgrammar.GrammarCompiler(info, max_threads=1)
         self._compiled: OrderedDict[str, CallGrammar] = OrderedDict()
@@ -58,7 +63,9 @@ class Grammars:
         """
         key = json.dumps(alternatives)
         if key not in self._compiled:
-            self._compiled[key] = CallGrammar(self, self._compile(alternatives))
+            begin = " | ".join(json.dumps(begin) for begin, _ in alternatives)
+            objects = {begin.encode(): self._object(schema) for begin, schema in alternatives}
+            self._compiled[key] = CallGrammar(self, self._compiler.compile_grammar(f"root ::= {begin}"), objects)
             if len(self._compiled) > _KEPT:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)
@@ -68,45 +75,38 @@ class Grammars:
         """A fresh matcher of a compiled grammar."""
         return self._xgrammar.GrammarMatcher(compiled)
 
-    def _compile(self, alternatives: Sequence[Alternative]) -> Any:
-        grammar = self._xgrammar.Grammar
-        return self._compiler.compile_grammar(
-            grammar.union(
-                *(
-                    grammar.concat(grammar.from_ebnf(f"root ::= {json.dumps(begin)}"), self._object(schema))
-                    for begin, schema in alternatives
-                )
-            )
-        )
-
     def _object(self, schema: JsonObject) -> Any:
-        from_schema = self._xgrammar.Grammar.from_json_schema
+        compile_schema = self._compiler.compile_json_schema
         try:
-            return from_schema(json.dumps(schema), any_whitespace=False)
+            return compile_schema(json.dumps(schema), any_whitespace=False)
         except RuntimeError:  # a schema beyond xgrammar: at least an object
-            return from_schema('{"type": "object"}', any_whitespace=False)
+            return compile_schema('{"type": "object"}', any_whitespace=False)
 
 
+@dataclass(frozen=True, slots=True)
 class CallGrammar:
-    """A compiled grammar; any number of requests may use it."""
+    """A compiled grammar; any number of requests may use it. Made by `Grammars.compile`."""
 
-    def __init__(self, grammars: Grammars, compiled: Any) -> None:
-        self._grammars = grammars
-        self._compiled = compiled
+    grammars: Grammars
+    begin: Any
+    objects: Mapping[bytes, Any]
 
     def guide(self, *, armed: bool = False) -> CallGuide:
         """A guide for one request; ``armed`` where the prompt ends with the opening id."""
-        return CallGuide(self._grammars, self._compiled, armed=armed)
+        return CallGuide(self, armed=armed)
 
 
 class CallGuide:
     """A `sayso.engine.Guide` that leaves everything free but calls."""
 
-    def __init__(self, grammars: Grammars, compiled: Any, *, armed: bool) -> None:
-        self._grammars = grammars
-        self._compiled = compiled
+    def __init__(self, grammar: CallGrammar, *, armed: bool) -> None:
+        self._grammar = grammar
+        self._grammars = grammars = grammar.grammars
         self._mask = torch.full((words(grammars.vocab_size),), -1, dtype=torch.int32)
-        self._matcher: Any = grammars.matcher(compiled) if armed else None
+        self._matcher: Any = None
+        self._begun = b""
+        if armed:
+            self._arm()
 
     @property
     def is_armed(self) -> bool:
@@ -121,14 +121,26 @@ class CallGuide:
         return self._mask
 
     def accept(self, token_id: int) -> None:
-        """Take note of the id that was generated."""
+        """Take note of the id that was generated.
+
+        Raises:
+            ValueError: It was not allowed.
+        """
         if self._matcher is None:
             if token_id == self._grammars.open_id:
-                self._matcher = self._grammars.matcher(self._compiled)
-        elif token_id == self._grammars.close_id:
-            self._matcher = None
+                self._arm()
         elif not self._matcher.accept_token(token_id):
             raise ValueError(f"id {token_id} does not fit the grammar of calls")
+        elif token_id == self._grammars.close_id:
+            self._matcher = None
+        elif self._begun not in self._grammar.objects:
+            self._begun += self._grammars.pieces[token_id]
+            if (compiled := self._grammar.objects.get(self._begun)) is not None:
+                self._matcher = self._grammars.matcher(compiled)
+
+    def _arm(self) -> None:
+        self._matcher = self._grammars.matcher(self._grammar.begin)
+        self._begun = b""
 
 
 class Banned:

@@ -34,7 +34,8 @@ class Drawn:
         """The id of each row, as soon as they are here."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        return self._ids.tolist()
+        ids: list[int] = self._ids.tolist()  # pyright: ignore[reportUnknownMemberType]
+        return ids
 
 
 class Runner:

@@ -1,8 +1,8 @@
 """Speech in the id stream ("TTS-TA4"): after `<tts_start>`, groups of one text id and four audio ids up to `<tts_end>`.
 
 Where the text is over, text slots hold `<tts_pad>`; where the sound is over, audio slots hold `<audio_6561>`. After
-`<tts_end>` plain text or a call may follow (specification, section 4). Reading goes by the ids alone, not by their place
-in a group, so that no cut and no slip of the model can shift one stream into the other.
+`<tts_end>` plain text or a call may follow (specification, section 4). Reading goes by the ids alone, not by their
+place in a group, so that no cut and no slip of the model can shift one stream into the other.
 """
 
 from __future__ import annotations
@@ -161,6 +161,23 @@ def up_to_code(tokenizer: Tokenizer, ids: Sequence[int], count: int) -> tuple[in
     return tuple(ids)
 
 
+def up_to_text(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> tuple[int, ...]:
+    """The start of a spoken generation that holds these words: up to the group in which the last of them begins.
+
+    Words are compared by their letters and figures: a history may have other blanks and punctuation than was written.
+    """
+    wanted = _letters(text)
+    decoder, splitter = tokenizer.decoder(), Splitter(tokenizer, speaking=True)
+    heard = 0
+    for index, token_id in enumerate(ids):
+        part = splitter.feed(token_id)
+        if heard >= wanted and not (part is not None and part.kind == "code"):
+            return tuple(ids[:index])
+        if part is not None and part.kind == "spoken":
+            heard += _letters(decoder.feed(token_id))
+    return tuple(ids)
+
+
 def closed(tokenizer: Tokenizer, ids: Sequence[int], *, speaking: bool, in_call: bool = False) -> tuple[int, ...]:
     """A generation that was cut off, with the ids that close what is open; one that is whole stays as it is."""
     splitter = Splitter(tokenizer, speaking=speaking, in_call=in_call)
@@ -224,3 +241,7 @@ class SpokenLine:
         self._place += 1
         self._sound_over |= token_id == self.tokenizer.audio_pad
         self._ended |= token_id == self.tokenizer.tts_end
+
+
+def _letters(text: str) -> int:
+    return sum(character.isalnum() for character in text)

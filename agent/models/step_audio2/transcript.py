@@ -1,0 +1,184 @@
+"""One conversation as the model sees it: grows only at its end, and holds what the model generated as the ids it generated.
+
+A conversation's items are shown again in every round; what was shown before is kept as it is. What is new is written
+behind it: a generated reply and its calls by their exact ids, never rendered from text (StepFun's own clients do that, and
+every turn computes the whole history again). Where a history was cut, what was shown is cut with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal, TypeAlias
+
+from sayso.items import AssistantReply, Item, ToolCall, ToolOutput, ToolSpec, UserInput
+from sayso.models.step_audio2.chat import ChatFormat, Opening, Segment
+from sayso.models.step_audio2.interleave import closed, split, up_to_text
+
+_Made: TypeAlias = AssistantReply | ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class _Generated:
+    """What the model made of the first ``at`` items."""
+
+    at: int
+    ids: tuple[int, ...]
+    opening: Opening
+
+
+class Transcript:
+    """See the module docstring.
+
+    Args:
+        chat: Writes the messages.
+        instructions: The agent's system text.
+        tools: What may be called.
+
+    Attributes:
+        prefix: What it begins with: the same for all conversations of an agent.
+    """
+
+    def __init__(self, chat: ChatFormat, instructions: str = "", tools: Sequence[ToolSpec] = ()) -> None:
+        self._chat = chat
+        self.prefix = chat.prefix(instructions, tools)
+        self._items: list[Item] = []
+        self._shown: list[list[Segment]] = []  # an entry an item; items of one message share the first one's
+        self._generated: _Generated | None = None
+
+    def common(self, items: Sequence[Item]) -> int:
+        """How many items at the start of ``items`` are shown already: whose conversation it is."""
+        count = 0
+        for held, item in zip(self._items, items, strict=False):
+            if not _is_same(held, item):
+                break
+            count += 1
+        return count
+
+    def prompt(self, items: Sequence[Item], opening: Opening = "speak") -> list[Segment]:
+        """The whole prompt for a conversation, up to where the model goes on.
+
+        Args:
+            items: The conversation from its beginning.
+            opening: How the assistant's message begins.
+        """
+        kept = self.common(items)
+        while kept < len(self._shown) and kept and not self._shown[kept]:
+            kept -= 1  # the middle of a message
+        del self._items[kept:], self._shown[kept:]
+        self._add(items)
+        self._generated = None
+        shown = [segment for entry in self._shown for segment in entry]
+        return _joined([self.prefix.ids, *shown, tuple(self._chat.open(opening))])
+
+    def generated(self, ids: Sequence[int], opening: Opening = "speak") -> None:
+        """Take note of what the model generated behind the last prompt; its items come with the next one.
+
+        Args:
+            ids: Exactly as they were generated, the stop id included if it came.
+            opening: That of the prompt. For Think: ``speak``, with the ids behind `<tts_start>` alone.
+        """
+        self._generated = _Generated(len(self._items), tuple(ids), opening)
+
+    def _add(self, items: Sequence[Item]) -> None:
+        """Show the items behind those that are shown."""
+        done = {item.call_id for item in self._items if isinstance(item, ToolOutput)}
+        at = len(self._items)
+        for kind, group in groupby(items[at:], _kind):
+            run = list(group)
+            self._items += run
+            if kind == "user":
+                self._shown += [self._chat.user(item) for item in run if isinstance(item, UserInput)]
+                continue
+            if kind == "output":
+                outputs = [item for item in run if isinstance(item, ToolOutput)]
+                message = self._chat.results(outputs, frozenset(done))
+                done |= {output.call_id for output in outputs}
+            else:
+                message = self._made([item for item in run if isinstance(item, AssistantReply | ToolCall)], at)
+            self._shown += [[tuple(message)], *([] for _ in run[1:])]
+            at = len(self._items)
+
+    def _made(self, run: Sequence[_Made], at: int) -> list[int]:
+        """The messages of what the assistant said and called in one go."""
+        generated = self._generated
+        if generated is not None and generated.at == at and (ids := self._heard(run, generated)) is not None:
+            return self._chat.reply(ids, generated.opening)
+        first = next((place for place, item in enumerate(run) if isinstance(item, ToolCall)), len(run))
+        replies = [item for item in run[:first] if isinstance(item, AssistantReply)]
+        calls = [item for item in run[first:] if isinstance(item, ToolCall)]
+        after = [item for item in run[first:] if isinstance(item, AssistantReply)]
+        with_calls = self._calls(replies.pop() if replies else None, calls) if calls else []
+        return [
+            *(token_id for reply in replies for token_id in self._reply(reply)),
+            *with_calls,
+            *(token_id for reply in after for token_id in self._reply(reply)),
+        ]
+
+    def _reply(self, reply: AssistantReply) -> list[int]:
+        """A message whose ids came with the item, or of its words."""
+        tokenizer = self._chat.tokenizer
+        if not reply.token_ids:
+            return self._chat.message("assistant", reply.text.strip())
+        speaking = any(map(tokenizer.is_code, reply.token_ids))
+        ids = closed(tokenizer, reply.token_ids, speaking=speaking)
+        return self._chat.reply(ids, "speak" if speaking else "write")
+
+    def _calls(self, spoken: AssistantReply | None, calls: Sequence[ToolCall]) -> list[int]:
+        """A message of calls whose ids are not known, behind the words that came before them."""
+        tokenizer = self._chat.tokenizer
+        if spoken is not None and tokenizer.tool_call in spoken.token_ids:
+            return self._reply(spoken)  # the calls are in it
+        message = self._chat.header("assistant") if spoken is None else self._reply(spoken)[:-1]
+        for call in calls:
+            message += self._chat.call(call.name, call.arguments)
+        return [*message, tokenizer.eot]
+
+    def _heard(self, run: Sequence[_Made], generated: _Generated) -> tuple[int, ...] | None:
+        """The ids of ``run`` as far as it was heard; None where these items are not what was generated."""
+        tokenizer = self._chat.tokenizer
+        speaking, in_call = generated.opening == "speak", generated.opening == "call"
+        ids = closed(tokenizer, generated.ids, speaking=speaking, in_call=in_call)
+        calls = sum(isinstance(item, ToolCall) for item in run)
+        if calls != ids.count(tokenizer.tool_call) + in_call:
+            return None
+        replies = [item for item in run if isinstance(item, AssistantReply)]
+        said = "".join(reply.text for reply in replies)
+        before = ids[: ids.index(tokenizer.tool_call)] if calls and not in_call else () if in_call else ids[:-1]
+        found = split(tokenizer, before, speaking=speaking)
+        text = _letters(tokenizer.decode(found.text if speaking else found.after))
+        if _letters(said) == text:
+            return ids
+        if not (replies and replies[-1].interrupted and speaking and text.startswith(_letters(said))):
+            return None
+        cut = up_to_text(tokenizer, before, said)
+        return (*cut, tokenizer.tts_end, *(ids[len(before) :] if calls else (tokenizer.eot,)))
+
+
+def _kind(item: Item) -> Literal["user", "made", "output"]:
+    return "user" if isinstance(item, UserInput) else "output" if isinstance(item, ToolOutput) else "made"
+
+
+def _is_same(held: Item, item: Item) -> bool:
+    """Whether two items look the same to the model; a sound does whatever its transcript says."""
+    if isinstance(held, UserInput) and isinstance(item, UserInput) and (held.audio or item.audio):
+        return held.audio is item.audio
+    return held == item
+
+
+def _joined(segments: Sequence[Segment]) -> list[Segment]:
+    """The same with neighbouring ids in one segment."""
+    joined: list[Segment] = []
+    for is_ids, group in groupby(segments, lambda segment: isinstance(segment, tuple)):
+        parts = list(group)
+        if is_ids:
+            ids = tuple(i for part in parts if isinstance(part, tuple) for i in part)
+            joined += [ids] if ids else []
+        else:
+            joined += parts
+    return joined
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text))

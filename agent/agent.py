@@ -30,7 +30,8 @@ class Agent:
     Attributes:
         instructions: What the model is told once, before everything else.
         tools: Functions made tools by `sayso.tool`. Names are unique.
-        model: What listens, thinks and speaks; None: the embedded models (``pip install 'sayso[local]'``).
+        model: What listens, thinks and speaks, or its name (see `sayso.models.named`); None: the embedded models
+            (``pip install 'sayso[local]'``).
         voice: One of the model's voices; None: its default.
         timezone: IANA name of the user's time zone; None: the machine's.
         policy: How turns run.
@@ -45,7 +46,7 @@ class Agent:
 
     instructions: str = ""
     tools: Iterable[Tool[..., Any]] = ()
-    model: VoiceModel | None = None
+    model: VoiceModel | str | None = None
     voice: str | None = None
     timezone: str | None = None
     policy: TurnPolicy = field(default_factory=TurnPolicy)
@@ -85,11 +86,11 @@ class Agent:
     @cached_property
     def voice_model(self) -> VoiceModel:
         """The model; the embedded one is made here, and loaded when it is first asked."""
-        if self.model is not None:
-            return self.model
-        from sayso.models.embedded import embedded_model
+        if isinstance(self.model, str) or self.model is None:
+            from sayso.models.named import named
 
-        return embedded_model()
+            return named(self.model or "embedded")
+        return self.model
 
     def session(
         self,

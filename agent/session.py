@@ -188,11 +188,7 @@ class Session:
         return pushed(produce)
 
     def refuse(self, call_id: str) -> None:
-        """Say no to the call that waits; nothing is said.
-
-        Raises:
-            UsageError: No such call waits (any more).
-        """
+        """Say no to the call that waits; nothing is said. Raises `UsageError` where it does not wait (any more)."""
         self._approvals.refuse(call_id)
 
     def cancel_call(self, call_id: str) -> bool:
@@ -249,7 +245,11 @@ class Session:
 
         Not where the words themselves decide something: half an answer ("yes") must not count.
         """
-        return not (self.is_busy or self.approval or self._news or any(call.background for call in self.running))
+        return not (self.is_busy or self._news or self._words_decide)
+
+    @property
+    def _words_decide(self) -> bool:
+        return self.approval is not None or any(call.background for call in self.running)
 
     def confirm(self, confirmed: asyncio.Event) -> None:
         """The user has finished: the turn that began before counts, and what it did so far is told."""
@@ -366,6 +366,7 @@ class Session:
             tools=self.agent.registry.specs,
             voice=self._voice,
             speak=self._speak,
+            transcribe=self._words_decide,
             seed=self.agent.seed,
         )
 

@@ -33,6 +33,12 @@ class Part(Generic[P]):
         """Begin to load, if that has not begun."""
         self._begin()
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it is there."""
+        loaded = self._loaded
+        return loaded is not None and loaded.done() and loaded.exception() is None
+
     async def get(self) -> P:
         """The loaded part.
 

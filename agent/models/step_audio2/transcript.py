@@ -1,8 +1,8 @@
-"""One conversation as the model sees it: grows only at its end, and holds what the model generated as the ids it generated.
+"""One conversation as the model sees it: it grows at its end, and what the model generated stays as it was generated.
 
 A conversation's items are shown again in every round; what was shown before is kept as it is. What is new is written
-behind it: a generated reply and its calls by their exact ids, never rendered from text (StepFun's own clients do that, and
-every turn computes the whole history again). Where a history was cut, what was shown is cut with it.
+behind it: a generated reply and its calls by their exact ids, never rendered from text (StepFun's own clients do that,
+and every turn computes the whole history again). Where a history was cut, what was shown is cut with it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ class Transcript:
                 done |= {output.call_id for output in outputs}
             else:
                 message = self._made([item for item in run if isinstance(item, AssistantReply | ToolCall)], at)
-            self._shown += [[tuple(message)], *([] for _ in run[1:])]
+            self._shown.append([tuple(message)])
+            self._shown += [[] for _ in run[1:]]
             at = len(self._items)
 
     def _made(self, run: Sequence[_Made], at: int) -> list[int]:

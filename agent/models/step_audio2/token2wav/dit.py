@@ -45,13 +45,22 @@ class Context:
     Attributes:
         keys: (layers, rows, heads, time, width).
         values: Likewise.
-        seen: (rows, time) bool, False where a row is only padding.
+        seen: (rows, time) bool, False where a row is only padding; None where nothing is.
         tails: (layers, rows, 2 hidden, 2), of the first and the second convolution.
     """
 
     keys: Tensor
     values: Tensor
-    seen: Tensor
+    seen: Tensor | None
+    tails: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a chunk leaves for later ones: its keys and values, and the convolutions' next tails; see `Context`."""
+
+    keys: Tensor
+    values: Tensor
     tails: Tensor
 
 
@@ -214,7 +223,7 @@ class Estimator(nn.Module):
 
     def forward(
         self, x: Tensor, modulation: Modulation, context: Context | None, valid: Tensor | None = None
-    ) -> tuple[Tensor, Context]:
+    ) -> tuple[Tensor, Left]:
         """Estimate the direction.
 
         Args:
@@ -240,8 +249,7 @@ class Estimator(nn.Module):
             keys.append(block_keys)
             values.append(block_values)
             new_tails.append(block_tails)
-        seen = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid
-        left = Context(torch.stack(keys), torch.stack(values), seen, torch.stack(new_tails))
+        left = Left(torch.stack(keys), torch.stack(values), torch.stack(new_tails))
         return self.final_layer(x, modulation.final), left
 
     def _blocks(self) -> list[Block]:
@@ -255,5 +263,8 @@ def _modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 def _mask(x: Tensor, context: Context | None, valid: Tensor | None) -> Tensor | None:
     if context is None:
         return None if valid is None else valid[:, None, None, :]
-    own = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if valid is None else valid
-    return torch.cat([own, context.seen], dim=1)[:, None, None, :]
+    if context.seen is None and valid is None:
+        return None
+    own = x.new_ones(x.shape[:2], dtype=torch.bool) if valid is None else valid
+    seen = x.new_ones(x.shape[0], context.keys.shape[3], dtype=torch.bool) if context.seen is None else context.seen
+    return torch.cat([own, seen], dim=1)[:, None, None, :]

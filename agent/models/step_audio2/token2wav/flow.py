@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sayso.models.step_audio2.token2wav.conformer import Encoder, EncoderCache
-from sayso.models.step_audio2.token2wav.dit import Context, Estimator, Modulation
+from sayso.models.step_audio2.token2wav.dit import Context, Estimator, Left, Modulation
 from sayso.models.step_audio2.token2wav.graphs import Estimate, FixedShapes, padded_frames
 from sayso.models.step_audio2.token2wav.sizes import (
     CODEBOOK_SIZE,
@@ -134,6 +134,11 @@ class Flow(nn.Module):
         self._fixed = self._fixed or FixedShapes(self.decoder.estimator)
         return self._fixed
 
+    @property
+    def fixed_shapes(self) -> bool:
+        """Whether the estimator of streams runs at fixed shapes."""
+        return self._fixed is not None
+
     @torch.inference_mode()
     def mel(self, prompts: Sequence[Prompt], tokens: Sequence[Tensor], noise: Sequence[Tensor]) -> list[Tensor]:
         """Whole utterances at once.
@@ -182,7 +187,7 @@ class Flow(nn.Module):
         ahead = prompt.tokens.repeat(self.sizes.lookahead)[: self.sizes.lookahead]
         tokens = torch.cat([prompt.tokens, ahead])[None]
         encoded, caches = self.encoder.chunk(self.input_embedding(tokens), [None], last=False)
-        left: list[Context] = []
+        left: list[Left] = []
 
         def direction(x: Tensor, step: int) -> Tensor:
             out, new = self.decoder.estimator(x, self._modulation(step), None)
@@ -224,7 +229,7 @@ class Flow(nn.Module):
         longest = max(s.context_frames for s in states)
         capacity = longest if self._fixed is None else padded_frames(longest)
         estimate: Estimate = self.decoder.estimator if self._fixed is None else self._fixed.estimate
-        left: list[Context] = []
+        left: list[Left] = []
 
         def direction(x: Tensor, step: int) -> Tensor:
             out, new = estimate(x, self._modulation(step), _context(states, step, capacity))
@@ -290,18 +295,22 @@ def _context(states: Sequence[FlowState], step: int, capacity: int) -> Context:
     like = states[0].prompt.keys
     keys = like.new_zeros(layers, GUIDED, len(states), heads, capacity, width)
     values = torch.zeros_like(keys)
-    seen = torch.zeros(GUIDED, len(states), capacity, dtype=torch.bool, device=like.device)
+    full = all(state.context_frames == capacity for state in states)
+    seen = None if full else like.new_zeros(GUIDED, len(states), capacity, dtype=torch.bool)
     for row, state in enumerate(states):
         middle, end = state.recent.frames, state.context_frames
         keys[:, :, row, :, :middle], values[:, :, row, :, :middle] = state.recent.keys[step], state.recent.values[step]
         keys[:, :, row, :, middle:end] = state.prompt.keys[step]
         values[:, :, row, :, middle:end] = state.prompt.values[step]
-        seen[:, row, :end] = True
+        if seen is not None:
+            seen[:, row, :end] = True
     tails = torch.stack([s.tails[step] for s in states], dim=2)
-    return Context(keys.flatten(1, 2), values.flatten(1, 2), seen.flatten(0, 1), tails.flatten(1, 2))
+    return Context(
+        keys.flatten(1, 2), values.flatten(1, 2), None if seen is None else seen.flatten(0, 1), tails.flatten(1, 2)
+    )
 
 
-def _collected(left: Sequence[Context], sessions: int) -> tuple[list[_Kept], list[Tensor]]:
+def _collected(left: Sequence[Left], sessions: int) -> tuple[list[_Kept], list[Tensor]]:
     """What the steps left, by session."""
     keys = _by_session(torch.stack([c.keys for c in left]), sessions)
     values = _by_session(torch.stack([c.values for c in left]), sessions)

@@ -16,15 +16,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sayso.models.step_audio2.token2wav.dit import Context, Estimator, Modulation
+from sayso.models.step_audio2.token2wav.dit import Context, Estimator, Left, Modulation
 
 CONTEXT_FRAMES = 128
 """A context is padded to a multiple of this, so that a few graphs serve prompts of all lengths."""
 MAX_GRAPHS = 16
+"""The oldest goes first; with it go its buffers, some 0.1 GB a session and graph at full size in half precision."""
 WARMUP_RUNS = 3
 
 Shape = tuple[int, int, int]
-Estimate = Callable[[Tensor, Modulation, Context], tuple[Tensor, Context]]
+Estimate = Callable[[Tensor, Modulation, Context], tuple[Tensor, Left]]
 
 
 def padded_frames(frames: int) -> int:
@@ -40,7 +41,7 @@ class _Captured:
     modulation: Modulation
     context: Context
     out: Tensor
-    left: Context
+    left: Left
     replay: Callable[[], None]
 
 
@@ -59,7 +60,7 @@ class FixedShapes:
         """The shapes seen so far: (rows, frames, context frames)."""
         return list(self._captured)
 
-    def estimate(self, x: Tensor, modulation: Modulation, context: Context) -> tuple[Tensor, Context]:
+    def estimate(self, x: Tensor, modulation: Modulation, context: Context) -> tuple[Tensor, Left]:
         """See `Estimator.forward`; the context's length has to be a multiple of `CONTEXT_FRAMES`."""
         shape = (x.shape[0], x.shape[1], context.keys.shape[3])
         captured = self._captured.get(shape)
@@ -70,14 +71,12 @@ class FixedShapes:
         _copy(captured, x, modulation, context)
         captured.replay()
         left = captured.left
-        return captured.out.clone(), Context(
-            left.keys.clone(), left.values.clone(), left.seen.clone(), left.tails.clone()
-        )
+        return captured.out.clone(), Left(left.keys.clone(), left.values.clone(), left.tails.clone())
 
     def _capture(self, x: Tensor, modulation: Modulation, context: Context) -> _Captured:
         own_x = x.clone()
         own_modulation = Modulation(modulation.blocks.clone(), modulation.final.clone())
-        own = Context(context.keys.clone(), context.values.clone(), context.seen.clone(), context.tails.clone())
+        own = Context(context.keys.clone(), context.values.clone(), _seen(context).clone(), context.tails.clone())
         if x.device.type != "cuda":
             out, left = self._estimator(own_x, own_modulation, own)
 
@@ -107,5 +106,12 @@ def _copy(captured: _Captured, x: Tensor, modulation: Modulation, context: Conte
     captured.modulation.final.copy_(modulation.final)
     captured.context.keys.copy_(context.keys)
     captured.context.values.copy_(context.values)
-    captured.context.seen.copy_(context.seen)
+    _seen(captured.context).copy_(_seen(context))
     captured.context.tails.copy_(context.tails)
+
+
+def _seen(context: Context) -> Tensor:
+    """What is padding; at fixed shapes this is always said."""
+    if context.seen is None:
+        return context.keys.new_ones(context.keys.shape[1], context.keys.shape[3], dtype=torch.bool)
+    return context.seen

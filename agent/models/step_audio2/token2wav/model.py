@@ -85,7 +85,7 @@ class Token2Wav:
         self._window = Window(reference_faults=reference_faults)
         self._table = reference_table() if reference_faults else None
         self._primed: OrderedDict[str, FlowState] = OrderedDict()
-        self._lock = threading.RLock()
+        self._lock, self._preparing = threading.RLock(), threading.Lock()
 
     @classmethod
     def load(
@@ -153,7 +153,7 @@ class Token2Wav:
             return clip
         source = self._clips.get(clip, clip) if isinstance(clip, str) else clip
         audio = load(source)
-        with self._lock:
+        with self._preparing, as_written(torch.device("cpu")):  # on the CPU: streams go on meanwhile
             return self._voices.prepare(audio)
 
     def stream(
@@ -189,6 +189,16 @@ class Token2Wav:
             first_chunk_tokens=first_chunk_tokens,
             lookahead=self.flow.sizes.lookahead,
         )
+
+    def warm_up(self, voice: Source | Voice, *, first_chunk_tokens: int = CHUNK_TOKENS) -> None:
+        """Prepare a voice and speak three seconds for nobody, so that the first answer finds all ready.
+
+        Args:
+            voice: See `voice`.
+            first_chunk_tokens: As the streams to come will have it.
+        """
+        stream = self.stream(voice, first_chunk_tokens=first_chunk_tokens)
+        stream.feed([0] * (first_chunk_tokens + 2 * CHUNK_TOKENS + self.flow.sizes.lookahead))
 
     def advance(self, feeds: Sequence[Feed]) -> list[Samples]:
         """Feed several streams at once; those that have equal chunks ready are run together.
@@ -302,7 +312,8 @@ class Token2Wav:
 
     @contextmanager
     def _running(self) -> Generator[None]:
-        with self._lock, as_written(self.flow.encoder_proj.weight.device), _no_tf32():
+        device = self.flow.encoder_proj.weight.device
+        with self._lock, as_written(device), without_tf32(device):
             yield
 
 
@@ -345,8 +356,11 @@ def _hift_sizes(weights: dict[str, Tensor], path: Path) -> HiftSizes:
 
 
 @contextmanager
-def _no_tf32() -> Generator[None]:
+def without_tf32(device: torch.device) -> Generator[None]:
     """Convolutions in float32 as written: cuDNN takes TF32 unless told otherwise."""
+    if device.type != "cuda":
+        yield
+        return
     conv: Any = cast(Any, torch.backends.cudnn).conv
     before = conv.fp32_precision
     conv.fp32_precision = "ieee"

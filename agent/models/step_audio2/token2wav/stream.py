@@ -178,8 +178,11 @@ def run_chunks(
         groups.setdefault((len(chunk.tokens), chunk.last), []).append(chunk)
     results: list[tuple[Chunk, Samples]] = []
     for group in groups.values():
-        for start in range(0, len(group), rows):
-            results += _run_group(flow, vocoder, group[start : start + rows], window)
+        while group:
+            # At fixed shapes each number of rows is a graph of its own: powers of two keep them few.
+            taken = min(rows, 1 << len(group).bit_length() - 1 if flow.fixed_shapes else len(group))
+            results += _run_group(flow, vocoder, group[:taken], window)
+            group = group[taken:]
     return results
 
 

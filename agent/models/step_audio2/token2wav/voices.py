@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ SHORTEST_S = 0.5
 LONGEST_S = 60.0
 """A prompt's frames are kept on the device: 1.3 MB each at full size in float32."""
 DEFAULT_VOICES = ("default_female", "default_male")
+KEPT_IN_MEMORY = 16
 _FORMAT = "1"
 _SAMPLED_BYTES = 1 << 16
 
@@ -97,6 +99,7 @@ class VoiceMaker:
     ) -> None:
         self._tokenize, self._embed = tokenize, embed
         self._fingerprint, self._folder = fingerprint, folder
+        self._recent: OrderedDict[str, Voice] = OrderedDict()
 
     def prepare(self, clip: Audio) -> Voice:
         """Prepare a clip, or find it prepared.
@@ -115,11 +118,14 @@ class VoiceMaker:
             )
         key = self._key(clip)
         path = None if self._folder is None else self._folder / f"{key}.npz"
-        voice = None if path is None else _read(path, key)
+        voice = self._recent.pop(key, None) or (None if path is None else _read(path, key))
         if voice is None:
             voice = self._make(clip, key)
             if path is not None:
                 _write(path, voice)
+        self._recent[key] = voice
+        while len(self._recent) > KEPT_IN_MEMORY:
+            self._recent.popitem(last=False)
         return voice
 
     def _make(self, clip: Audio, key: str) -> Voice:

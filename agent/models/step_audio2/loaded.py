@@ -1,0 +1,160 @@
+"""The networks of a checkpoint, loaded and put together: what hears, what thinks, what speaks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from sayso.engine.grammar import Banned, CallGrammar, Grammars
+from sayso.engine.masks import all_but
+from sayso.engine.request import Guide, Piece, Vectors
+from sayso.engine.torch_engine import TorchEngine
+from sayso.items import Audio, ToolSpec
+from sayso.models.step_audio2.chat import ChatFormat, Segment, Sound
+from sayso.models.step_audio2.checkpoint import load
+from sayso.models.step_audio2.decoder import CachedDecoder, KvCache
+from sayso.models.step_audio2.encoder import AudioEncoder
+from sayso.models.step_audio2.features import pieces, to_mono16k
+from sayso.models.step_audio2.token2wav import Token2Wav
+from sayso.models.step_audio2.tokenizer import Tokenizer
+from sayso.settings import cache_root
+
+Dtype: TypeAlias = Literal["bfloat16", "float16", "float32"]
+KEPT_SOUNDS = 64
+"""So many of users' sounds stay encoded: those of a few conversations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run a checkpoint.
+
+    Attributes:
+        folder: The public checkpoint as it is: config, shards, tokenizer files, ``token2wav``.
+        device: ``cuda``, ``cuda:1``, ``cpu``; empty: CUDA where there is one.
+        dtype: Of weights and arithmetic.
+        int8: Round the decoder's matrices to 8 bits (24 GB cards).
+        sessions: Conversations whose cache is kept on the device.
+        max_length: Positions of each.
+        temperature: As in StepFun's examples, like the next two.
+        top_p: See `sayso.engine.request.Sampling`.
+        repetition_penalty: See `sayso.engine.request.Sampling`.
+        max_tokens: Of one round.
+        first_chunk_tokens: Speech codes in the first piece of sound; fewer are heard sooner.
+    """
+
+    folder: Path
+    device: str = ""
+    dtype: Dtype = "bfloat16"
+    int8: bool = False
+    sessions: int = 8
+    max_length: int = 8192
+    temperature: float = 0.7
+    top_p: float = 0.9
+    repetition_penalty: float = 1.05
+    max_tokens: int = 2048
+    first_chunk_tokens: int = 25
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Everything of one checkpoint, on its device.
+
+    Attributes:
+        tokenizer: Text to ids and back.
+        chat: The chat format.
+        engine: Generates.
+        encoder: Hears; used in one thread.
+        token2wav: Speaks; used in one thread.
+        grammars: Compiles the tools' schemas.
+        vocab_size: Width of the logits.
+    """
+
+    tokenizer: Tokenizer
+    chat: ChatFormat
+    engine: TorchEngine
+    encoder: AudioEncoder
+    token2wav: Token2Wav
+    grammars: Grammars
+    vocab_size: int
+    _sounds: OrderedDict[int, tuple[Audio, list[Tensor]]] = field(default_factory=OrderedDict[int, Any])
+    _grammar: tuple[tuple[ToolSpec, ...], CallGrammar] | None = None
+
+    def prompt(self, segments: list[Segment]) -> list[Piece]:
+        """A prompt for the engine; sounds that are new are encoded here. Blocks.
+
+        A sound is known again by being the same object, which a session's history keeps.
+        """
+        found: list[Piece] = []
+        for segment in segments:
+            if isinstance(segment, Sound):
+                found += self._heard(segment.audio)
+            else:
+                found.append(segment)
+        return found
+
+    def guide(self, tools: tuple[ToolSpec, ...], *, calls: bool, armed: bool) -> Guide | None:
+        """What holds a round's calls to the tools: their grammar, or none at all."""
+        if not (calls and tools):
+            return Banned(all_but([self.tokenizer.tool_call], self.vocab_size))
+        if self._grammar is None or self._grammar[0] is not tools:
+            alternatives = [(f"function\n{tool.name}\n", tool.parameters) for tool in tools]
+            self._grammar = tools, self.grammars.compile(alternatives)
+        return self._grammar[1].guide(armed=armed)
+
+    def _heard(self, audio: Audio) -> list[Piece]:
+        from sayso.speech.audio import resample
+
+        tokenizer = self.tokenizer
+        known = self._sounds.get(id(audio))
+        if known is None or known[0] is not audio:
+            samples = to_mono16k(resample(audio, 16_000).samples)
+            known = audio, self.encoder.encode(list(pieces(samples)))
+            self._sounds[id(audio)] = known
+            while len(self._sounds) > KEPT_SOUNDS:
+                self._sounds.popitem(last=False)
+        found: list[Piece] = []
+        for number, values in enumerate(known[1]):
+            key = f"{id(audio)}:{number}"
+            found += [[tokenizer.audio_start], Vectors(values, key, tokenizer.audio_patch), [tokenizer.audio_end]]
+        return found
+
+
+def load_all(options: Options) -> Loaded:
+    """Load a checkpoint. Blocks for as long as its files take to read.
+
+    Raises:
+        ModelMissingError: A file or package is missing.
+        UsageError: A file is not what it should be, or there is no such device, or too little memory on it.
+    """
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype: torch.dtype = getattr(torch, options.dtype)
+    tokenizer = Tokenizer.load(options.folder)
+    networks = load(options.folder, device, dtype, int8=options.int8)
+    decoder = networks.decoder
+    length = min(options.max_length, networks.config.decoder.max_positions)
+    cache = KvCache.allocate(
+        networks.config.decoder, slots=options.sessions + 1, max_length=length, device=device, dtype=dtype
+    )
+    network = CachedDecoder(decoder, cache)
+    token2wav = Token2Wav.load(
+        options.folder / "token2wav", device, torch.float32, voices_folder=cache_root() / "step-audio-voices"
+    )
+    return Loaded(
+        tokenizer=tokenizer,
+        chat=ChatFormat(tokenizer),
+        engine=TorchEngine(network),
+        encoder=networks.encoder,
+        token2wav=token2wav,
+        grammars=Grammars(
+            tokenizer.pieces,
+            network.vocab_size,
+            open_id=tokenizer.tool_call,
+            close_id=tokenizer.tool_call_end,
+        ),
+        vocab_size=network.vocab_size,
+    )

@@ -1,0 +1,291 @@
+"""Step-Audio 2 as a `VoiceModel`: sound in, interleaved text and sound out, calls in the same stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from itertools import count
+from typing import Final
+
+from sayso.engine.request import GREEDY, Generation, Guide, Prompt, Sampling
+from sayso.items import Audio, UserInput
+from sayso.models.base import Done, ModelEvent, ModelRequest, Profile, Speech, Text
+from sayso.models.base import Transcript as Heard
+from sayso.models.call_dialects import STEP_AUDIO
+from sayso.models.call_parser import CallParser
+from sayso.models.parts import Part
+from sayso.models.step_audio2.chat import Opening
+from sayso.models.step_audio2.interleave import CODES_PER_SECOND, Splitter, SpokenLine, stop_ids
+from sayso.models.step_audio2.loaded import Loaded, Options, load_all
+from sayso.models.step_audio2.token2wav import SAMPLE_RATE_HZ
+from sayso.models.step_audio2.token2wav.stream import Stream
+from sayso.models.step_audio2.transcript import Transcript
+from sayso.prompts import load as load_prompt
+from sayso.streams import pushed
+
+Push = Callable[[ModelEvent], None]
+VOICES: Final = ("default_female", "default_male")
+TOKENS_PER_LETTER: Final = 8
+"""More than any line takes: a letter is at most 1.5 ids of text, with four of sound behind each."""
+MAX_TRANSCRIPT_TOKENS: Final = 256
+
+
+class StepAudio2Model:
+    """Answers `ModelRequest`s from a checkpoint of Step-Audio 2. Serves any number of sessions and event loops.
+
+    What it generated is kept by its exact ids, and a conversation's cache with it: a round computes what is new alone.
+
+    Args:
+        options: Where the checkpoint is and how to run it.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.profile = Profile(
+            name="step-audio-2-mini",
+            hears=True,
+            speaks=True,
+            says_lines=True,
+            constrains_calls=True,
+            forces_calls=True,
+            keeps_audio=True,
+            rolls_back=True,
+            sample_rate_hz=SAMPLE_RATE_HZ,
+            voices=VOICES,
+            languages=("zh", "en", "ja", "yue"),
+            context_tokens=options.max_length,
+        )
+        self._loaded = Part("step-audio", lambda: load_all(options))
+        self._talks: list[tuple[str, Transcript]] = []  # conversations, the one used last at the end
+        self._names = (f"talk {number}" for number in count(1))
+
+    async def warm(self, request: ModelRequest) -> None:
+        """Load the checkpoint, and compute the prompt that all of an agent's conversations share. Idempotent."""
+        loaded = await self._loaded.get()
+        prefix = Transcript(loaded.chat, request.instructions, request.tools).prefix.ids
+        if prefix:
+            await loaded.engine.warm([prefix])
+
+    def respond(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Stream one round; the last event is `Done`.
+
+        Raises:
+            ModelMissingError: Files or packages are not here.
+            ModelError: The model failed.
+        """
+
+        async def produce(push: Push) -> None:
+            loaded = await self._loaded.get()
+            last = request.items[-1]
+            if request.transcribe and isinstance(last, UserInput) and last.audio is not None and not last.text:
+                push(Heard(await self._recognise(loaded, last.audio)))
+            await self._answer(loaded, request, push)
+
+        return pushed(produce)
+
+    async def say(self, text: str, voice: str | None = None) -> AsyncGenerator[Speech, None]:
+        """Speak ``text`` as it stands: its ids are forced, the sound is the model's."""
+        loaded = await self._loaded.get()
+        ids = loaded.tokenizer.encode(text)
+        guide = SpokenLine(loaded.tokenizer, ids, loaded.vocab_size)
+        limit = TOKENS_PER_LETTER * len(text) + 5 * 2 * CODES_PER_SECOND
+        request = self._generation(loaded, next(self._names), [loaded.chat.open("speak")], guide, max_tokens=limit)
+        stream = await self._loaded.use(_open_stream, voice, self.options.first_chunk_tokens)
+        words = text
+        try:
+            async for codes in _codes(loaded, request):
+                if audio := await self._loaded.use(_sound, stream, codes, False):
+                    yield Speech(audio, words)
+                    words = ""
+            if audio := await self._loaded.use(_sound, stream, [], True):
+                yield Speech(audio, words)
+        finally:
+            stream.cancel()
+            loaded.engine.release(request.session)
+
+    async def aclose(self) -> None:
+        """Free the model. Idempotent."""
+        if self._loaded.is_loaded:
+            await (await self._loaded.get()).engine.aclose()
+        self._loaded.close()
+        self._talks.clear()
+
+    async def _answer(self, loaded: Loaded, request: ModelRequest, push: Push) -> None:
+        name, talk = self._talk(loaded, request)
+        opening = _opening(request)
+        segments = talk.prompt(request.items, opening)
+        guide = loaded.guide(request.tools, calls=request.allow_calls, armed=opening == "call")
+        prompt = await self._loaded.use(Loaded.prompt, segments)
+        generation = self._generation(
+            loaded, name, prompt, guide, shared_tokens=len(talk.prefix.ids), seed=request.seed
+        )
+        voice = await self._loaded.use(_open_stream, request.voice, self.options.first_chunk_tokens)
+        reader = _Reader(loaded, self._loaded, voice, push, opening)
+        ids: list[int] = []
+        stream = loaded.engine.generate(generation)
+        try:
+            async with aclosing(reader):
+                async for token_id in stream:
+                    ids.append(token_id)
+                    await reader.feed(token_id)
+                await reader.finish()
+        finally:
+            await stream.aclose()
+            talk.generated(ids, opening)
+        push(Done(tuple(ids), stream.usage.prefilled_tokens, stream.usage.generated_tokens))
+
+    def _talk(self, loaded: Loaded, request: ModelRequest) -> tuple[str, Transcript]:
+        """The conversation that these items go on with, or a new one."""
+        fresh = Transcript(loaded.chat, request.instructions, request.tools)
+        same = [talk for talk in self._talks if talk[1].prefix.handle == fresh.prefix.handle]
+        best = max(same, key=lambda talk: talk[1].common(request.items), default=None)
+        found = best if best is not None and best[1].common(request.items) else (next(self._names), fresh)
+        self._talks = [talk for talk in self._talks if talk is not found]
+        self._talks.append(found)
+        while len(self._talks) > self.options.sessions:
+            loaded.engine.release(self._talks.pop(0)[0])
+        return found
+
+    def _generation(
+        self,
+        loaded: Loaded,
+        session: str,
+        prompt: Prompt,
+        guide: Guide | None,
+        *,
+        shared_tokens: int = 0,
+        seed: int | None = None,
+        max_tokens: int | None = None,
+        greedy: bool = False,
+    ) -> Generation:
+        options = self.options
+        return Generation(
+            session=session,
+            prompt=prompt,
+            shared_tokens=shared_tokens,
+            sampling=GREEDY
+            if greedy
+            else Sampling(options.temperature, options.top_p, options.repetition_penalty, seed),
+            max_tokens=max_tokens or options.max_tokens,
+            stop_ids=frozenset(stop_ids(loaded.tokenizer)),
+            guide=guide,
+        )
+
+    async def _recognise(self, loaded: Loaded, audio: Audio) -> str:
+        """What was said, as text: a request of its own, outside the conversation."""
+        talk = Transcript(loaded.chat, load_prompt("step_audio2/recognise", "zh").template)
+        prompt = await self._loaded.use(Loaded.prompt, talk.prompt([UserInput(audio=audio)], "write"))
+        guide = loaded.guide((), calls=False, armed=False)
+        request = self._generation(
+            loaded, next(self._names), prompt, guide, max_tokens=MAX_TRANSCRIPT_TOKENS, greedy=True
+        )
+        stream = loaded.engine.generate(request)
+        try:
+            ids = [token_id async for token_id in stream]
+        finally:
+            await stream.aclose()
+            loaded.engine.release(request.session)
+        return loaded.tokenizer.decode(i for i in ids if loaded.tokenizer.is_text(i)).strip()
+
+
+class _Reader:
+    """Turns a round's ids into events, and its codes into sound."""
+
+    def __init__(self, loaded: Loaded, part: Part[Loaded], voice: Stream, push: Push, opening: Opening) -> None:
+        self._loaded, self._part, self._voice, self._push = loaded, part, voice, push
+        tokenizer = loaded.tokenizer
+        self._splitter = Splitter(tokenizer, speaking=opening == "speak", in_call=opening == "call")
+        self._words, self._written = tokenizer.decoder(), tokenizer.decoder()
+        self._calls = CallParser(STEP_AUDIO)
+        self._codes: asyncio.Queue[int | None] = asyncio.Queue()
+        self._speaking = asyncio.create_task(self._speak())
+        if opening == "call":
+            self._parse("<tool_call>")
+
+    async def feed(self, token_id: int) -> None:
+        """The next id."""
+        part = self._splitter.feed(token_id)
+        if part is None:
+            return
+        match part.kind:
+            case "code":
+                self._codes.put_nowait(part.value)
+            case "spoken":
+                self._say(self._words.feed(token_id))
+            case "written" | "call":
+                if token_id == self._loaded.tokenizer.tool_call:
+                    await self._end_speech()  # what was said before a call is heard before it
+                self._parse(self._written.feed(token_id))
+            case _:
+                pass
+
+    async def finish(self) -> None:
+        """The round is over: the rest of everything."""
+        self._say(self._words.finish())
+        self._parse(self._written.finish())
+        for event in self._calls.close():
+            self._push(event)
+        await self._end_speech()
+
+    async def aclose(self) -> None:
+        """Stop speaking, whatever is left."""
+        self._voice.cancel()
+        self._speaking.cancel()
+        await asyncio.wait([self._speaking])
+
+    def _say(self, text: str) -> None:
+        if text:
+            self._push(Text(text))
+
+    def _parse(self, text: str) -> None:
+        for event in self._calls.feed(text):
+            self._push(event)
+
+    async def _end_speech(self) -> None:
+        self._codes.put_nowait(None)
+        await self._speaking
+
+    async def _speak(self) -> None:
+        done = False
+        while not done:
+            codes = [await self._codes.get()]
+            while not self._codes.empty():
+                codes.append(self._codes.get_nowait())
+            done = None in codes
+            audio = await self._part.use(_sound, self._voice, [code for code in codes if code is not None], done)
+            if audio is not None:
+                self._push(Speech(audio))
+
+
+async def _codes(loaded: Loaded, request: Generation) -> AsyncGenerator[list[int], None]:
+    """The codes of a generation, one at a time as they come."""
+    tokenizer = loaded.tokenizer
+    stream = loaded.engine.generate(request)
+    try:
+        async for token_id in stream:
+            if tokenizer.is_code(token_id):
+                yield [token_id - tokenizer.audio_0]
+    finally:
+        await stream.aclose()
+
+
+def _opening(request: ModelRequest) -> Opening:
+    if request.force_call and request.allow_calls and request.tools:
+        return "call"
+    return "speak" if request.speak else "write"
+
+
+def _open_stream(loaded: Loaded, voice: str | None, first_chunk_tokens: int) -> Stream:
+    return loaded.token2wav.stream(voice or VOICES[0], first_chunk_tokens=first_chunk_tokens)
+
+
+def _sound(loaded: Loaded, stream: Stream, codes: list[int], last: bool) -> Audio | None:
+    """The samples that are due after these codes. Runs in the model's thread."""
+    import numpy as np
+
+    found = [stream.feed(codes)] if codes else []
+    if last:
+        found.append(stream.flush())
+    samples = np.concatenate(found) if found else np.zeros(0, np.float32)
+    return Audio(samples, SAMPLE_RATE_HZ) if len(samples) else None

@@ -19,6 +19,14 @@ from sayso.models.step_audio2.token2wav.source import Source, frame_cycles
 EVERYTHING = Window(frames=10_000)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def flow():
     return randomised(Flow(TINY_FLOW), 1).double()

@@ -11,6 +11,7 @@ pytest.importorskip("onnx", reason="needs the extra step-audio")
 
 from sayso.errors import UsageError
 from sayso.models.step_audio2.token2wav import Feed, Token2Wav, Voice, write_random
+from sayso.models.step_audio2.token2wav.model import without_tf32
 from sayso.models.step_audio2.token2wav.noise import SeededNoise
 from sayso.models.step_audio2.token2wav.vocode import (
     HELD,
@@ -380,6 +381,33 @@ def test_fixed_shapes_give_the_same_and_are_few(folder, exact):
     shapes = fixed.flow.use_fixed_shapes().shapes
     assert {frames % 128 for _, _, frames in shapes} == {0}
     assert len(shapes) <= 6
+
+
+def test_at_fixed_shapes_streams_run_in_powers_of_two(folder, exact):
+    fixed = Token2Wav.load(folder, dtype=torch.float64, fixed_shapes=True)
+    voices, ids = [made_voice(9 + k, k) for k in range(5)], spoken(28)
+    found = fixed.advance([Feed(fixed.stream(v, seed=k), tuple(ids)) for k, v in enumerate(voices)])
+    for k, voice in enumerate(voices):
+        np.testing.assert_allclose(found[k], exact.stream(voice, seed=k).feed(ids), atol=1e-6)
+    assert sorted(rows for rows, _, _ in fixed.flow.use_fixed_shapes().shapes) == [2, 8]
+
+
+def test_a_warm_model_has_all_shapes_that_a_stream_needs(folder, voice):
+    fixed = Token2Wav.load(folder, fixed_shapes=True)
+    fixed.warm_up(voice, first_chunk_tokens=10)
+    ready = set(fixed.flow.use_fixed_shapes().shapes)
+    fixed.stream(voice, first_chunk_tokens=10).feed(spoken(150))
+    assert set(fixed.flow.use_fixed_shapes().shapes) == ready
+
+
+def test_tf32_is_off_on_a_gpu_while_it_runs_and_as_it_was_afterwards():
+    conv = torch.backends.cudnn.conv
+    before = conv.fp32_precision
+    with without_tf32(torch.device("cuda")):
+        assert conv.fp32_precision == "ieee"
+    assert conv.fp32_precision == before
+    with without_tf32(torch.device("cpu")):
+        assert conv.fp32_precision == before
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

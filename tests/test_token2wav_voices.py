@@ -27,6 +27,14 @@ from sayso.models.step_audio2.token2wav.voices import VoiceMaker, fingerprint, f
 from sayso.speech.audio import save
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     return write_random(tmp_path_factory.mktemp("made"), tiny=True, seed=1)
@@ -113,29 +121,46 @@ def test_a_prepared_voice_is_kept_on_disk_by_content(tmp_path):
     assert sorted(p.suffix for p in (tmp_path / "voices").iterdir()) == [".npz"] * 3
 
 
+def test_a_voice_prepared_lately_is_kept_in_memory():
+    networks = Counted()
+    maker = VoiceMaker(networks.tokenize, networks.embed, "", None)
+    assert maker.prepare(clip()) is maker.prepare(clip())
+    for seed in range(1, 18):
+        maker.prepare(clip(0.5, 8_000, seed))
+    assert networks.asked == 18
+    maker.prepare(clip())
+    assert networks.asked == 19
+
+
 @pytest.mark.parametrize("damage", [b"", b"no archive", None])
 def test_a_kept_voice_that_does_not_read_is_made_again(tmp_path, damage):
     networks = Counted()
-    maker = VoiceMaker(networks.tokenize, networks.embed, "", tmp_path)
-    expected = maker.prepare(clip())
+
+    def maker():
+        return VoiceMaker(networks.tokenize, networks.embed, "", tmp_path)
+
+    expected = maker().prepare(clip())
     path = tmp_path / f"{expected.key}.npz"
     if damage is None:
         np.savez(path, tokens=expected.tokens[:-1], mel=expected.mel, speaker=expected.speaker)
     else:
         path.write_bytes(damage)
-    np.testing.assert_array_equal(maker.prepare(clip()).mel, expected.mel)
+    np.testing.assert_array_equal(maker().prepare(clip()).mel, expected.mel)
     assert networks.asked == 2
-    maker.prepare(clip())
+    maker().prepare(clip())
     assert networks.asked == 2
 
 
 def test_a_kept_voice_runs_no_code(tmp_path):
     networks = Counted()
-    maker = VoiceMaker(networks.tokenize, networks.embed, "", tmp_path)
-    voice = maker.prepare(clip())
+
+    def maker():
+        return VoiceMaker(networks.tokenize, networks.embed, "", tmp_path)
+
+    voice = maker().prepare(clip())
     evil = np.array([Evil(tmp_path / "ran")], dtype=object)
     np.savez(tmp_path / f"{voice.key}.npz", tokens=evil, mel=voice.mel, speaker=voice.speaker)
-    maker.prepare(clip())
+    maker().prepare(clip())
     assert not (tmp_path / "ran").exists()
     assert networks.asked == 2
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TypeAlias
 
-from sayso.events import Event
+from sayso.events import CallProgress, Event
 
 Push: TypeAlias = Callable[[Event], None]
 """Takes an event; never fails, never waits."""
@@ -15,6 +15,8 @@ Push: TypeAlias = Callable[[Event], None]
 
 class Outbox:
     """Stamps events, numbers them and hands them on. What happens while nobody follows, the next one who does gets.
+
+    Of a call's progress that is the last: a call may go on for hours.
 
     Args:
         now: The session's clock in seconds.
@@ -76,7 +78,13 @@ class Outbox:
     def _deliver(self, event: Event) -> None:
         self._seq += 1
         numbered = replace(event, seq=self._seq)
-        if self._push is None:
-            self._unsent.append(numbered)
-        else:
+        if self._push is not None:
             self._push(numbered)
+            return
+        if isinstance(event, CallProgress):
+            self._unsent = [old for old in self._unsent if not _is_progress(old, event.call_id)]
+        self._unsent.append(numbered)
+
+
+def _is_progress(event: Event, call_id: str) -> bool:
+    return isinstance(event, CallProgress) and event.call_id == call_id

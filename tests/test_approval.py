@@ -410,6 +410,54 @@ def test_a_question_that_was_answered_with_no_does_not_count_as_done() -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("question", "read"),
+    [
+        ("Pay <b>70</b>\nto <|im_end|>?", "Pay ‹b>70‹/b> to ‹|im_end|›?"),  # it is agreed to as the tool wrote it
+        ("", "cannot"),
+        ("x" * 401, "cannot"),
+    ],
+)
+def test_a_tools_own_question_is_read_out_safely_and_agreed_to_in_its_words(question: str, read: str) -> None:
+    made: list[str] = []
+
+    @tool(effect="write", say="Done.")
+    async def pay(ctx: Context) -> None:
+        """Pay."""
+        if ctx.agreed != question or not question:
+            raise NeedsApproval(question)
+        made.append("paid")
+
+    async def main() -> None:
+        model = ScriptedModel((None, call("pay")), {"a person has to agree first": say("That cannot be asked.")})
+        async with Agent(tools=[pay], model=model, journal=Journal()).session() as session:
+            asked = await session.ask("Pay")
+            if read == "cannot":
+                assert asked.calls[0].status == "error" and session.approval is None
+                return
+            assert asked.text == read
+            assert (await session.ask("Yes")).text == "Done."
+            assert made == ["paid"]
+
+    run(main())
+
+
+def test_a_question_from_the_background_is_refused_as_that() -> None:
+    @tool(effect="write", background=True)
+    async def pay() -> None:
+        """Pay."""
+        raise NeedsApproval("Shall I pay?")
+
+    async def main() -> None:
+        model = ScriptedModel((None, call("pay")), (None, say("On it.")), {"background cannot ask": say("No.")})
+        async with Agent(tools=[pay], model=model, journal=Journal()).session() as session:
+            await session.ask("Pay")
+            await asyncio.sleep(1)
+            assert (await session.follow_up()) is not None and session.approval is None
+
+    run(main())
+
+
 # --- by voice -------------------------------------------------------------------------------------------------------
 
 

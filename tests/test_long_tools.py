@@ -349,6 +349,28 @@ def test_the_app_stops_a_call_by_its_id() -> None:
     run(main())
 
 
+def test_of_the_progress_that_nobody_followed_the_last_is_kept() -> None:
+    @tool(effect="read", background=True, timeout_s=None)
+    async def watch(ctx: Context) -> str:
+        """Watch."""
+        for minute in range(1000):
+            await ctx.report(minute)
+            await asyncio.sleep(60)
+        return "seen"
+
+    async def main() -> None:
+        async with session_of(
+            [watch], (None, call("watch")), (None, say("I watch.")), (None, say("Still."))
+        ) as session:
+            await session.ask("Watch")
+            await asyncio.sleep(600.5 * 60)
+            async with aclosing(session.stream("And?")) as stream:
+                told = [event async for event in stream]
+            assert [event.value for event in told if isinstance(event, CallProgress)] == [600]
+
+    run(main())
+
+
 def test_a_call_that_is_stopped_before_its_first_step_ends_too() -> None:
     async def main() -> None:
         late: list[Any] = []

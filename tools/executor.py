@@ -22,7 +22,7 @@ from sayso.errors import CallInDoubt, NeedsApproval, ToolError
 from sayso.items import CallStatus, ToolCall, ToolSpec
 from sayso.settings import redact
 from sayso.tools.context import Context
-from sayso.tools.guard import WAITING, Guard
+from sayso.tools.guard import WAITING, Guard, read_out
 from sayso.tools.invoke import CameBack, run, run_inline, slot
 from sayso.tools.job import Job
 from sayso.tools.journal import IN_DOUBT, Entry, Journal, JournalError
@@ -42,7 +42,8 @@ MAX_ERROR_CHARS = 300
 """Of an exception's message."""
 MAX_REFUSAL_CHARS = 4000
 MAX_QUESTION_CHARS = 400
-"""Of a question that a tool itself asks: half a minute of speech."""
+"""Of a question that a tool itself asks: half a minute of speech. Nobody agrees to half a question."""
+UNASKED = "{name} was not run: a person has to agree first, but its question is {wrong}."
 RETRY_AFTER_S = 0.2
 """Before the first repetition of a failed call; doubled for each that follows."""
 
@@ -270,8 +271,7 @@ class Executor:
 
     def _broke(self, call: ToolCall, error: BaseException, seconds: float) -> CallOutcome:
         if isinstance(error, NeedsApproval):
-            question = safe_text(redact(error.question), MAX_QUESTION_CHARS)
-            return CallOutcome(call.call_id, call.name, "waiting", WAITING.format(question=question), question=question)
+            return self._asks(call, error.question)
         if isinstance(error, ToolError):
             text = str(error) or f"{call.name} failed."
         else:
@@ -285,6 +285,15 @@ class Executor:
             text = quoted(text, call.name, MAX_REFUSAL_CHARS)
         status: CallStatus = "in_doubt" if isinstance(error, CallInDoubt) else "error"
         return CallOutcome(call.call_id, call.name, status, text, seconds=seconds, untrusted=untrusted)
+
+    def _asks(self, call: ToolCall, question: str) -> CallOutcome:
+        """The tool itself wants a person to agree, to the whole of what it asks."""
+        shown = read_out(question)
+        if not shown or len(question) > MAX_QUESTION_CHARS:
+            wrong = f"longer than {MAX_QUESTION_CHARS} characters" if shown else "empty"
+            _log.error("tool '%s' needs approval, but its question is %s", call.name, wrong)
+            return self.refused(call, "error", UNASKED.format(name=call.name, wrong=wrong))
+        return CallOutcome(call.call_id, call.name, "waiting", WAITING.format(question=shown), question=question)
 
     def _timed_out(self, job: Job, seconds: float) -> CallOutcome:
         _log.warning("tool '%s' timed out after %g s", job.call.name, job.tool.timeout_s)

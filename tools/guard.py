@@ -8,10 +8,12 @@ from itertools import takewhile
 from typing import Literal, TypeAlias
 
 from sayso.items import CallStatus
+from sayso.settings import redact
 from sayso.tools.job import Job
 from sayso.tools.journal import Journal
 from sayso.tools.policy import PLAIN
 from sayso.tools.say import plain_question
+from sayso.tools.text import neutralise
 
 _log = logging.getLogger(__name__)
 
@@ -114,6 +116,11 @@ class Guard:
     def _question(self, job: Job) -> str:
         ask = job.tool.question
         return (ask(job.arguments) if ask else "") or plain_question(job.tool.name, job.arguments)
+
+
+def read_out(question: str) -> str:
+    """A question that a tool itself asks, as it is spoken."""
+    return " ".join(redact(neutralise(question)).split())
 
 
 def _needs_approval(job: Job) -> bool:

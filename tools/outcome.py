@@ -22,7 +22,7 @@ class CallOutcome:
         seconds: How long the tool ran; 0 where it did not.
         silent: It worked and is not to be answered (`sayso.tools.policy.Policy.reply`).
         untrusted: ``output`` comes from outside (`sayso.tools.policy.Policy.untrusted`).
-        question: What the tool itself wants a person to agree to (`sayso.errors.NeedsApproval`).
+        question: What the tool itself wants a person to agree to, in its words (`sayso.errors.NeedsApproval`).
     """
 
     call_id: str

@@ -35,7 +35,7 @@ from sayso.events import CallFinished, CallProgress, CallStarted
 from sayso.items import ToolCall
 from sayso.settings import redact
 from sayso.tools.context import Context
-from sayso.tools.guard import AfterUntrusted, Held
+from sayso.tools.guard import AfterUntrusted, Held, read_out
 from sayso.tools.job import Job
 from sayso.tools.journal import JournalError
 from sayso.tools.lane import Ticket
@@ -56,6 +56,7 @@ NOT_RUN = "This call was not run because the user interrupted."
 ONE_AT_A_TIME = Held(
     "refused", "Not done: only one action can be confirmed at a time. Make this call again afterwards."
 )
+CANNOT_ASK = "Not done: a person has to agree to it first, and what goes on in the background cannot ask."
 STOPPED = "This call was stopped on request; it has no result."
 STOPPED_WRITE = "This call was stopped on request while it ran. It is not known whether it took effect."
 BACKGROUND = "Started. It goes on in the background, and its result comes later."
@@ -283,9 +284,11 @@ class Round:
         """Take note of what the tool itself wants a person to agree to, where one can be asked now."""
         if not outcome.question:
             return outcome
-        if slot.background or self._left or self.waiting or self._moment.asked:
+        if slot.background or self._left:
+            return self._executor.refused(slot.call, "refused", CANNOT_ASK)
+        if self.waiting or self._moment.asked:
             return self._executor.refused(slot.call, ONE_AT_A_TIME.status, ONE_AT_A_TIME.output)
-        self.waiting.append((replace(job, agreed=outcome.question), outcome.question))
+        self.waiting.append((replace(job, agreed=outcome.question), read_out(outcome.question)))
         return outcome
 
     def _begin(self, slot: _Slot, job: Job) -> None:

@@ -12,11 +12,14 @@ from sayso.events import CallProgress, Event
 Push: TypeAlias = Callable[[Event], None]
 """Takes an event; never fails, never waits."""
 
+KEPT_PROGRESS = 100
+"""Of one call, while nobody follows."""
+
 
 class Outbox:
     """Stamps events, numbers them and hands them on. What happens while nobody follows, the next one who does gets.
 
-    Of a call's progress that is the last: a call may go on for hours.
+    Of a call's progress that is the last `KEPT_PROGRESS`: a call may go on for hours.
 
     Args:
         now: The session's clock in seconds.
@@ -81,9 +84,11 @@ class Outbox:
         if self._push is not None:
             self._push(numbered)
             return
-        if isinstance(event, CallProgress):
-            self._unsent = [old for old in self._unsent if not _is_progress(old, event.call_id)]
         self._unsent.append(numbered)
+        if isinstance(event, CallProgress):
+            known = [at for at, old in enumerate(self._unsent) if _is_progress(old, event.call_id)]
+            if len(known) > KEPT_PROGRESS:
+                del self._unsent[known[0]]
 
 
 def _is_progress(event: Event, call_id: str) -> bool:

@@ -63,18 +63,19 @@ def step_tokenizer(checkpoint_files: Path) -> Any:
 
 @pytest.fixture
 def tiny_network() -> Callable[..., Any]:
-    """Makes a tiny decoder with random weights and a real cache, on the CPU: 96 ids, 64 wide, 2 layers."""
+    """Makes a tiny decoder with random weights and a real cache, on the CPU: 64 wide, 2 layers."""
     torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")
     from sayso.models.step_audio2.config import StepAudio2Config
     from sayso.models.step_audio2.decoder import CachedDecoder, KvCache
     from sayso.models.step_audio2.random_weights import random_networks
 
     torch.set_num_threads(1)
-    config = StepAudio2Config.tiny(vocab_size=96)
 
-    def make(slots: int = 3, max_length: int = 160, dtype: Any = torch.float32, network: Any = CachedDecoder) -> Any:
-        decoder = random_networks(config, dtype=dtype).decoder
-        return network(decoder, KvCache.allocate(config.decoder, slots=slots, max_length=max_length, dtype=dtype))
+    def make(slots: int = 3, max_length: int = 160, vocab: int = 96, network: Any = CachedDecoder) -> Any:
+        config = StepAudio2Config.tiny(vocab_size=vocab)
+        decoder = random_networks(config, dtype=torch.float32).decoder
+        cache = KvCache.allocate(config.decoder, slots=slots, max_length=max_length, dtype=torch.float32)
+        return network(decoder, cache)
 
     return make
 

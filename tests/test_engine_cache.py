@@ -1,11 +1,10 @@
 """The account of what the cache holds: slots of sessions, shared prefixes, common beginnings."""
 
-# ruff: noqa: E402 - what follows needs torch
-
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")
+pytest.importorskip("torch", reason="the extra step-audio is not installed")
 
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 

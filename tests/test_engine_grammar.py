@@ -1,7 +1,5 @@
 """Calls under the grammar: always valid, nothing masked outside, and the whole way through the engine."""
 
-# ruff: noqa: E402 - what follows needs torch and xgrammar
-
 import builtins
 import json
 from collections.abc import Callable
@@ -10,8 +8,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")
+pytest.importorskip("torch", reason="the extra step-audio is not installed")
 pytest.importorskip("xgrammar", reason="the extra step-audio is not installed")
+
+import torch
 
 from sayso.engine import Generation, Sampling
 from sayso.engine.grammar import Banned, CallGuide, Grammars
@@ -29,7 +29,9 @@ def an_object(**properties: Any) -> dict[str, Any]:
 
 TOOLS: dict[str, dict[str, Any]] = {
     "get_date_time": an_object(),
-    "get_weather": an_object(location={"type": "string", "maxLength": 12}, days={"type": "integer", "minimum": 1, "maximum": 9}),
+    "get_weather": an_object(
+        location={"type": "string", "maxLength": 12}, days={"type": "integer", "minimum": 1, "maximum": 9}
+    ),
     "light": {
         "type": "object",
         "properties": {"room": {"$ref": "#/$defs/Room"}, "on": {"type": "boolean"}, "level": {"type": "number"}},
@@ -37,9 +39,15 @@ TOOLS: dict[str, dict[str, Any]] = {
         "additionalProperties": False,
         "$defs": {"Room": {"type": "string", "enum": ["kitchen", "living room", "Küche", "客厅"]}},
     },
-    "note": an_object(text={"type": "string", "minLength": 1, "maxLength": 20}, tags={"type": "array", "items": {"type": "string", "maxLength": 4}, "maxItems": 3}),
-    "remind": an_object(at={"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"}, when={"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}),
-}  # fmt: skip
+    "note": an_object(
+        text={"type": "string", "minLength": 1, "maxLength": 20},
+        tags={"type": "array", "items": {"type": "string", "maxLength": 4}, "maxItems": 3},
+    ),
+    "remind": an_object(
+        at={"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"},
+        when={"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]},
+    ),
+}
 # 0xED begins Hangul, but also surrogates, which xgrammar lets through byte by byte; they are left to the validator.
 PARTS = [b"" if byte == 0xED else bytes([byte]) for byte in range(256)]
 PARTS += [
@@ -115,8 +123,7 @@ def test_a_thousand_random_calls_are_valid(grammars: Grammars) -> None:
 
 def test_calls_in_the_real_vocabulary_are_valid(step_tokenizer: Tokenizer) -> None:
     tokenizer = step_tokenizer
-    pieces = [piece if tokenizer.is_text(at) else b"" for at, piece in enumerate(tokenizer.pieces)]
-    grammars = Grammars(pieces, 158720, open_id=tokenizer.tool_call, close_id=tokenizer.tool_call_end)
+    grammars = Grammars(tokenizer.text_pieces, 158720, open_id=tokenizer.tool_call, close_id=tokenizer.tool_call_end)
     compiled = grammars.compile(alternatives("get_weather", "light", "remind"))
     generator = torch.Generator().manual_seed(1)
     for _ in range(4):

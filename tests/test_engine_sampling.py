@@ -1,10 +1,10 @@
 """Drawing ids: parity with transformers' processors, masks, seeds."""
 
-# ruff: noqa: E402 - what follows needs torch
-
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")
+pytest.importorskip("torch", reason="the extra step-audio is not installed")
+
+import torch
 
 from sayso.engine import Sampling
 from sayso.engine.masks import all_but, allowed, mask_of, words

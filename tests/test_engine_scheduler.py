@@ -1,14 +1,14 @@
 """Continuous batching on a tiny real network: every answer is compared with a fresh, uncached computation."""
 
-# ruff: noqa: E402 - what follows needs torch
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")
+pytest.importorskip("torch", reason="the extra step-audio is not installed")
+
+import torch
 
 from sayso.engine import Generation, Sampling, Vectors
 from sayso.engine.job import Job, checked
@@ -51,6 +51,7 @@ class Recording(CachedDecoder):
         return logits
 
     def copy(self, source: int, target: int, length: int) -> None:
+        self._maybe_fail()
         self.copies.append((source, target, length))
         super().copy(source, target, length)
 
@@ -296,6 +297,19 @@ def test_a_prefix_that_fails_tells_all_that_wait_for_it(network: Recording) -> N
     finish(scheduler)
     assert sent.error is None
     assert sent.job.usage.prefilled_tokens == 10
+
+
+def test_a_prefix_that_cannot_be_copied_takes_its_own_request_only(network: Recording) -> None:
+    scheduler = Scheduler(network)
+    scheduler.warm([PROMPT[:7]], lambda error: None)
+    finish(scheduler)
+    sent = Sent(scheduler, request(shared_tokens=7))
+    network.fail_next = RuntimeError("broken")
+    finish(scheduler)
+    assert "copying a shared prefix" in str(sent.error)
+    again = Sent(scheduler, request(shared_tokens=7))
+    finish(scheduler)
+    assert again.job.usage.prefilled_tokens == 3
 
 
 def test_without_prefix_slots_prefixes_are_no_use_and_no_harm(
@@ -571,3 +585,35 @@ def test_a_request_that_cannot_be_is_refused(network: Recording, wrong: dict[str
 def test_a_network_without_room_for_sessions_is_refused(tiny_network: Callable[..., Any]) -> None:
     with pytest.raises(UsageError, match="1 slots with 1"):
         Scheduler(tiny_network(slots=1))
+
+
+def test_there_are_few_shapes_of_a_step(tiny_network: Callable[..., Any]) -> None:
+    class Shapes(Recording):
+        def step(self, ids: torch.Tensor, positions: torch.Tensor, limit: int) -> torch.Tensor:
+            shapes.add((len(ids), limit))
+            return super().step(ids, positions, limit)
+
+    shapes: set[tuple[int, int]] = set()
+    network = tiny_network(slots=6, max_length=700, network=Shapes)
+    scheduler = Scheduler(network)
+    scheduler.prepare()  # there are no graphs on a CPU
+    assert shapes == set()
+    for at in range(5):
+        Sent(scheduler, request(f"s{at}", [PROMPT * (1 + 12 * at)], 40))
+    finish(scheduler)
+    assert {rows for rows, _ in shapes} <= {1, 2, 4, 6}
+    assert {limit for _, limit in shapes} <= {256, 512, 700}
+
+
+def test_what_is_held_survives_the_steps_of_others(network: Recording, fresh: Callable[..., list[int]]) -> None:
+    """A step writes something in every row; in those of idle sessions it is written where nobody reads."""
+    scheduler = Scheduler(network)
+    first = Sent(scheduler, request("a"))
+    finish(scheduler)
+    Sent(scheduler, request("b", [[1, 2]], 30))
+    Sent(scheduler, request("c", [[1, 2, 3]], 30))
+    finish(scheduler)
+    again = Sent(scheduler, request("a", [[*PROMPT, *first.ids, 7]]))
+    finish(scheduler)
+    assert again.job.usage.prefilled_tokens == 2
+    assert again.ids == fresh([*PROMPT, *first.ids, 7], 6)

@@ -1,8 +1,8 @@
 """The engine from asyncio: streams, cancellation, time-outs, several event loops, its end."""
 
-# ruff: noqa: E402 - what follows needs torch
-
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import aclosing
@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")
+pytest.importorskip("torch", reason="the extra step-audio is not installed")
+
+import torch
 
 from sayso.engine import Engine, Generation
 from sayso.engine.torch_engine import TorchEngine
@@ -213,3 +215,19 @@ def test_closing_the_engine_ends_what_runs_and_refuses_what_comes(tiny_network: 
         engine.release("a")
 
     in_engine(network, test)
+
+
+def test_asking_for_an_engine_loads_neither_torch_nor_numpy() -> None:
+    modules = "sayso.engine, " + ", ".join(
+        f"sayso.models.step_audio2.{name}" for name in ("tokenizer", "chat", "interleave", "transcript")
+    )
+    code = f"import {modules}, sys; print(sorted({{'torch', 'numpy', 'tokenizers', 'xgrammar'}} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_preparing_is_nothing_without_graphs(tiny_network: Callable[..., Any]) -> None:
+    async def test(engine: TorchEngine) -> None:
+        await engine.prepare()
+        assert len(await ids_of(engine, request())) == 6
+
+    in_engine(tiny_network(), test)

@@ -1,7 +1,5 @@
 """The chat format: golden strings of the specification, histories that only grow, what is spoken, cut or called."""
 
-# ruff: noqa: E402 - what follows needs tokenizers
-
 import json
 import random
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Text and sound in one stream: round trips, cuts, slips, lines that are spoken as they stand."""
 
-# ruff: noqa: E402 - what follows needs tokenizers
-
 import random
 
 import pytest
@@ -13,8 +11,8 @@ pytest.importorskip("tokenizers", reason="the extra step-audio is not installed"
 from sayso.errors import UsageError
 from sayso.models.step_audio2.interleave import (
     Part,
-    SpokenLine,
     Splitter,
+    SpokenLine,
     build,
     closed,
     split,

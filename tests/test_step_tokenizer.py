@@ -1,7 +1,5 @@
 """Step-Audio 2's tokenizer with the checkpoint's own files: golden ids, another implementation, untrusted text."""
 
-# ruff: noqa: E402 - what follows needs tokenizers
-
 import json
 from pathlib import Path
 from typing import Any

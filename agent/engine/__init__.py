@@ -7,6 +7,6 @@ torch. What runs is `sayso.engine.torch_engine.TorchEngine`.
 from __future__ import annotations
 
 from sayso.engine.network import Network
-from sayso.engine.request import Engine, Generation, Guide, Sampling, Stream, Usage, Vectors
+from sayso.engine.request import GREEDY, Engine, Generation, Guide, Prompt, Sampling, Stream, Usage, Vectors
 
-__all__ = ["Engine", "Generation", "Guide", "Network", "Sampling", "Stream", "Usage", "Vectors"]
+__all__ = ["GREEDY", "Engine", "Generation", "Guide", "Network", "Prompt", "Sampling", "Stream", "Usage", "Vectors"]

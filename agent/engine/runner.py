@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,8 +35,8 @@ class Drawn:
         """The id of each row, as soon as they are here."""
         if self._arrived is not None:
             self._arrived.synchronize()
-        ids: list[int] = self._ids.tolist()  # pyright: ignore[reportUnknownMemberType]
-        return ids
+        ids: Any = self._ids
+        return ids.tolist()
 
 
 class Runner:
@@ -103,18 +104,29 @@ class Runner:
         self._fresh.pop(slot, None)
 
     @torch.inference_mode()
-    def forward(self, positions: Mapping[int, int], idle: Mapping[int, int]) -> None:
+    def prepare(self, lengths: Mapping[int, int]) -> None:
+        """Capture a graph for each shape of a step; nothing without graphs. No slot may be drawing.
+
+        Args:
+            lengths: Of all sequences, by slot: what the steps write there is overwritten by their next ids.
+        """
+        slots, positions = self.network.slots, self.network.max_len
+        for limit in _sizes(positions, _SPAN) if self._step.graphs else ():
+            for rows in _sizes(slots):
+                self._place(rows, lengths)
+                self._step(self._ids[:rows], self._positions[:rows], limit)
+
+    @torch.inference_mode()
+    def forward(self, positions: Mapping[int, int], lengths: Mapping[int, int]) -> None:
         """Queue a step of the ids that were drawn last.
 
         Args:
             positions: Where each slot that goes on writes its id.
-            idle: The lengths of all other sequences: what the step writes there is overwritten by their next id.
+            lengths: Of all sequences, by slot: what the step writes for the others is overwritten by their next ids.
         """
         rows = _rounded(max(positions) + 1, self.network.slots)
-        all_positions = {**idle, **positions}
-        wanted = torch.tensor([all_positions.get(slot, 0) for slot in range(rows)], dtype=torch.int64)
-        self._positions[:rows] = self._upload(wanted)
-        limit = min(_rounded(max(positions.values()) + 1, self.network.max_len, _SPAN), self.network.max_len)
+        limit = _rounded(max(positions.values()) + 1, self.network.max_len, _SPAN)
+        self._place(rows, {**lengths, **positions})
         if any(self._sampling[slot].repetition_penalty != 1 for slot in positions):
             self._seen[:rows].scatter_(1, self._ids[:rows, None], True)
         self._logits = self._step(self._ids[:rows], self._positions[:rows], limit)
@@ -149,6 +161,10 @@ class Runner:
         self._ids[:rows] = ids
         return self._download(ids)
 
+    def _place(self, rows: int, positions: Mapping[int, int]) -> None:
+        wanted = torch.tensor([positions.get(slot, 0) for slot in range(rows)], dtype=torch.int64)
+        self._positions[:rows] = self._upload(wanted)
+
     def _gather(self, rows: int) -> Tensor:
         """The logits to draw from, float32: those of the step, and those of prompts that were just computed."""
         logits = torch.zeros(rows, self.network.vocab_size, device=self._device)
@@ -179,9 +195,14 @@ class Runner:
         return Drawn(host, arrived)
 
 
+def _sizes(most: int, least: int = 1) -> list[int]:
+    """``least`` times the powers of two, up to ``most``: few shapes, few graphs."""
+    sizes = [min(least, most)]
+    while sizes[-1] < most:
+        sizes.append(min(2 * sizes[-1], most))
+    return sizes
+
+
 def _rounded(count: int, most: int, least: int = 1) -> int:
-    """``count``, rounded up to ``least`` times a power of two, at most ``most``: few shapes, few graphs."""
-    size = least
-    while size < count:
-        size *= 2
-    return min(size, most)
+    """The smallest of `_sizes` that ``count`` fits into."""
+    return next(size for size in _sizes(most, least) if size >= count)

@@ -91,6 +91,10 @@ class Scheduler:
         else:
             done(None)
 
+    def prepare(self) -> None:
+        """Run each shape of a step once, so that no request waits for its graph to be captured."""
+        self._runner.prepare(self._lengths())
+
     def release(self, session: str) -> None:
         """Forget a session that is not generating."""
         sequence = self._slots.sequence(session)
@@ -149,8 +153,12 @@ class Scheduler:
         for _ in range(len(self._fills)):
             fill = self._fills.popleft()
             if fill.job is not None and fill.done is None:
-                if not self._share(fill, fill.job):
-                    self._fills.append(fill)  # its prefix is computed in another turn
+                try:
+                    if not self._share(fill, fill.job):
+                        self._fills.append(fill)  # its prefix is computed in another turn
+                        continue
+                except Exception as error:
+                    self._fail(fill.job, _explained(error, "copying a shared prefix"))
                     continue
             elif fill.is_over:
                 self._end_prefix(fill, None)
@@ -172,11 +180,7 @@ class Scheduler:
             return prefix is None
         if prefix.busy:
             return False
-        try:
-            self._runner.copy(prefix.slot, fill.sequence.slot, shared)
-        except Exception as error:
-            self._fail(job, _explained(error, "copying a shared prefix"))
-            return False
+        self._runner.copy(prefix.slot, fill.sequence.slot, shared)
         fill.sequence.keys[:] = keys
         job.usage.reused_tokens = shared - job.usage.prefilled_tokens
         return True
@@ -242,9 +246,8 @@ class Scheduler:
         """Queue a step of the ids that were drawn last, which are on the device."""
         if not jobs:
             return
-        idle = self._slots.lengths() | self._prefixes.lengths()
         try:
-            self._runner.forward({job.place.slot: len(job.place.keys) for job in jobs}, idle)
+            self._runner.forward({job.place.slot: len(job.place.keys) for job in jobs}, self._lengths())
         except Exception as error:
             self._fail_each(jobs, error, "computing the next ids")
 
@@ -303,6 +306,9 @@ class Scheduler:
             masks[job.place.slot] = constraint
 
     # --- how requests end ---
+
+    def _lengths(self) -> dict[int, int]:
+        return self._slots.lengths() | self._prefixes.lengths()
 
     def _jobs(self) -> list[Job]:
         """The requests that have a slot."""

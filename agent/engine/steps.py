@@ -21,17 +21,20 @@ class Steps:
     Args:
         network: Whose step.
         graphs: Capture one graph for each number of rows and limit, on CUDA.
+
+    Attributes:
+        graphs: Whether it captures.
     """
 
     def __init__(self, network: Network, graphs: bool) -> None:
         self._network = network
-        self._graphs = graphs
+        self.graphs = graphs
         self._captured: dict[tuple[int, int], tuple[Any, Tensor]] = {}
         self._pool: Any = None
 
     def __call__(self, ids: Tensor, positions: Tensor, limit: int) -> Tensor:
         """One step; see `Network.step`."""
-        if not self._graphs:
+        if not self.graphs:
             return self._network.step(ids, positions, limit)
         shape = len(ids), limit
         if shape not in self._captured:
@@ -49,7 +52,8 @@ class Steps:
                 self._network.step(ids, positions, limit)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        # What other threads do on the device (encode audio, make sound) is not to break the capture.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             logits = self._network.step(ids, positions, limit)
         self._pool = graph.pool()
         return graph, logits

@@ -70,22 +70,16 @@ class TorchEngine:
             ModelError: The network failed.
         """
         checked_prompt(prefix, self._scheduler.network)
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
+        await self._until_done(lambda done: self._scheduler.warm(prefix, done))
 
-        def settle(error: Exception | None) -> None:
-            if ready.done():
-                return
-            if error is None:
-                ready.set_result(None)
-            else:
-                ready.set_exception(error)
+    async def prepare(self) -> None:
+        """Capture all CUDA graphs now (seconds), so that no request waits for one; nothing without CUDA."""
 
-        def done(error: Exception | None) -> None:
-            _call(loop, settle, error)
+        def capture(done: Callable[[Exception | None], None]) -> None:
+            self._scheduler.prepare()
+            done(None)
 
-        self._do(lambda: self._scheduler.warm(prefix, done))
-        await ready
+        await self._until_done(capture)
 
     def release(self, session: str) -> None:
         """Forget a session: its slot goes to others. Idempotent."""
@@ -100,6 +94,31 @@ class TorchEngine:
         if thread is not None:
             self._inbox.put(lambda: None)
             await asyncio.to_thread(thread.join)
+
+    async def _until_done(self, begin: Callable[[Callable[[Exception | None], None]], None]) -> None:
+        """Do something in the engine's thread, and wait until it says that it is done."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+
+        def settle(error: Exception | None) -> None:
+            if ready.done():
+                return
+            if error is None:
+                ready.set_result(None)
+            else:
+                ready.set_exception(error)
+
+        def done(error: Exception | None) -> None:
+            _call(loop, settle, error)
+
+        def command() -> None:
+            try:
+                begin(done)
+            except Exception as error:
+                done(error if isinstance(error, SaysoError) else ModelError(f"The engine failed: {error!r}"))
+
+        self._do(command)
+        await ready
 
     def _submit(self, job: Job) -> None:
         if job.request.timeout_s is not None:

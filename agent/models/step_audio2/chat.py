@@ -169,6 +169,11 @@ def tool_json(tools: Sequence[ToolSpec]) -> str:
     return json.dumps(functions, ensure_ascii=False)
 
 
+def call_alternatives(tools: Sequence[ToolSpec]) -> list[tuple[str, JsonObject]]:
+    """How the text of a call may begin, and the schema of the arguments behind it, for `sayso.engine.grammar`."""
+    return [(f"function\n{tool.name}\n", canonical_schema(tool.parameters)) for tool in tools]
+
+
 def canonical_schema(schema: Any) -> Any:
     """A JSON Schema with its keywords in one order."""
     if isinstance(schema, list):

@@ -152,6 +152,11 @@ class Tokenizer:
             pieces[token_id] = token.encode()
         return pieces
 
+    @cached_property
+    def text_pieces(self) -> Sequence[bytes]:
+        """As `pieces`, with nothing for control and audio tokens: what a grammar may use."""
+        return [*self.pieces[: self.text_size], *[b""] * (self.size - self.text_size)]
+
     def is_text(self, token_id: int) -> bool:
         """Whether an id is one of ordinary text."""
         return 0 <= token_id < self.text_size

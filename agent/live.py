@@ -44,6 +44,7 @@ class Live:
                     found = endpointer.feed(frame)
                     if not self._barge_in and self._session.is_busy and self._attempt is None:
                         self._deaf_ms += endpointer.position_ms
+                        self._speaking = False  # what was being said is not heard to its end
                         endpointer.reset()
                         continue
                     for event in found:
@@ -66,17 +67,17 @@ class Live:
             case SpeechResumed():
                 await self._withdraw()
             case Utterance():
-                self._speaking = False
                 if found.forced:  # it may hold more than the pause did
                     await self._withdraw()
                 self._session.events.tell(SpeechEnded(at_ms=self._deaf_ms + found.end_ms))
-                if self._attempt is None or not self._session.is_busy:  # none began, or it was cut off
-                    self._attempt = None
+                attempt, self._attempt = self._attempt, None
+                if attempt is not None and self._session.is_busy:
+                    self._speaking = False
+                    self._session.confirm(attempt)
+                else:  # none began, or it was cut off
                     await self._yield_floor()
+                    self._speaking = False  # not before: no late result may take this turn's place
                     await self._answer(found.audio, None)
-                else:
-                    self._session.confirm(self._attempt)
-                    self._attempt = None
 
     async def _answer(self, audio: Audio, confirmed: asyncio.Event | None) -> None:
         work = self._session.answer(self._session.with_unheard(audio))

@@ -22,7 +22,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from sayso import cli_mcp, settings
-from sayso.errors import UsageError
+from sayso.errors import NeedsApproval, UsageError
 from sayso.testing import run
 from sayso.tools import Context, ToolError, tool
 from sayso.tools.mcp.approval import VALID_S, Tickets
@@ -201,6 +201,44 @@ def test_what_cannot_be_taken_back_is_asked_first(mode: Mode, action: Any, conte
     assert asked == ["Shall I pay 30 euros?"] and paid == done
     assert words(result) == ("paid 30" if done else "pay was not run: the person did not agree.")
     assert result.is_error == (not done)
+
+
+@both
+def test_a_question_of_the_tools_own_is_asked_after_the_first(mode: Mode) -> None:
+    asked: list[str] = []
+    left: list[str] = []
+
+    @tool(effect="irreversible", confirm="Shall I leave?")
+    async def leave(ctx: Context) -> str:
+        """Leaves."""
+        if ctx.agreed != "It rains. Still?":
+            raise NeedsApproval("It rains. Still?")
+        left.append("now")
+        return "gone"
+
+    async def main() -> types.CallToolResult:
+        callback = answering("accept", {"approve": True}, asked)
+        async with Client(McpToolServer([leave]).server, mode=mode, elicitation_callback=callback) as client:
+            return await client.call_tool("leave")
+
+    assert words(run(main())) == "gone"
+    assert (asked, left) == (["Shall I leave?", "It rains. Still?"], ["now"])
+
+
+@both
+def test_a_tool_for_the_background_is_waited_for(mode: Mode) -> None:
+    @tool(effect="read", background=True)
+    async def report() -> str:
+        """Reports."""
+        await asyncio.sleep(5)
+        return "three pages"
+
+    async def main() -> types.CallToolResult:
+        async with Client(McpToolServer([report]).server, mode=mode) as client:
+            return await client.call_tool("report")
+
+    result = run(main())
+    assert words(result) == "three pages" and not result.is_error
 
 
 @both

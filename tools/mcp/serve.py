@@ -15,6 +15,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_jsonable_python
@@ -50,7 +51,7 @@ class McpToolServer:
     """Serves tools to other programs.
 
     Args:
-        tools: What may be called.
+        tools: What may be called. Those for the background are waited for: nobody could be told later.
         name: What the server calls itself.
         ctx: What the tools may know; by default as in a new session.
 
@@ -66,7 +67,7 @@ class McpToolServer:
         need_sdk()
         from mcp.server import Server
 
-        self._registry = Registry(tools)
+        self._registry = Registry(_in_the_foreground(tool) for tool in tools)
         self._executor = Executor(self._registry.values())
         self._context = ctx or Context()
         self._tickets = Tickets()
@@ -170,21 +171,21 @@ class McpToolServer:
 
         if params.request_state is not None:
             approved = self._tickets.redeem(params)
-            return _refused(params, approved) if isinstance(approved, str) else await self._go(ctx, approved)
-        call = ToolCall(f"mcp-{uuid.uuid4().hex}", params.name, params.arguments or {})
-        outcome, held = await self._run(ctx, lambda calls: calls.start(call))
-        if held is None:
-            return _result(outcome)
-        job, question = held
-        if not can_ask(ctx):
-            return _refused(params, "it needs a person's approval, and this client cannot ask (elicitation).")
-        if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
-            return self._tickets.issue(job, question)
-        return await self._go(ctx, job) if await ask(ctx, question) else _refused(params, DISAGREED)
-
-    async def _go(self, ctx: ServerRequestContext[Any, Any], job: Job) -> types.CallToolResult:
-        """Run a call that a person agreed to."""
-        outcome, _ = await self._run(ctx, lambda calls: calls.resume(job))
+            if isinstance(approved, str):
+                return _refused(params, approved)
+            outcome, held = await self._run(ctx, lambda calls: calls.resume(approved))
+        else:
+            call = ToolCall(f"mcp-{uuid.uuid4().hex}", params.name, params.arguments or {})
+            outcome, held = await self._run(ctx, lambda calls: calls.start(call))
+        while held is not None:  # a tool may have a question of its own after the first
+            job, question = held
+            if not can_ask(ctx):
+                return _refused(params, "it needs a person's approval, and this client cannot ask (elicitation).")
+            if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
+                return self._tickets.issue(job, question)
+            if not await ask(ctx, question):
+                return _refused(params, DISAGREED)
+            outcome, held = await self._run(ctx, lambda calls, job=job: calls.resume(job))
         return _result(outcome)
 
     async def _run(
@@ -264,6 +265,12 @@ def describe(tool: Tool) -> types.Tool:
             open_world_hint=tool.policy.untrusted,
         ),
     )
+
+
+def _in_the_foreground(tool: Tool) -> Tool:
+    if not isinstance(tool, Tool) or not tool.policy.background:  # pyright: ignore[reportUnnecessaryIsInstance] (untyped)
+        return tool
+    return replace(tool, policy=replace(tool.policy, background=False))
 
 
 def _result(outcome: CallOutcome) -> types.CallToolResult:

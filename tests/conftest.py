@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -61,20 +62,27 @@ def step_tokenizer(checkpoint_files: Path) -> Any:
     return Tokenizer.load(checkpoint_files)
 
 
+@cache
+def _tiny_decoder(vocab: int) -> Any:
+    import torch
+
+    from sayso.models.step_audio2.config import StepAudio2Config
+    from sayso.models.step_audio2.random_weights import random_networks
+
+    return random_networks(StepAudio2Config.tiny(vocab_size=vocab), dtype=torch.float32).decoder
+
+
 @pytest.fixture
 def tiny_network() -> Callable[..., Any]:
     """Makes a tiny decoder with random weights and a real cache, on the CPU: 64 wide, 2 layers."""
     torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")
-    from sayso.models.step_audio2.config import StepAudio2Config
     from sayso.models.step_audio2.decoder import CachedDecoder, KvCache
-    from sayso.models.step_audio2.random_weights import random_networks
 
     torch.set_num_threads(1)
 
     def make(slots: int = 3, max_length: int = 160, vocab: int = 96, network: Any = CachedDecoder) -> Any:
-        config = StepAudio2Config.tiny(vocab_size=vocab)
-        decoder = random_networks(config, dtype=torch.float32).decoder
-        cache = KvCache.allocate(config.decoder, slots=slots, max_length=max_length, dtype=torch.float32)
+        decoder = _tiny_decoder(vocab)
+        cache = KvCache.allocate(decoder.config, slots=slots, max_length=max_length, dtype=torch.float32)
         return network(decoder, cache)
 
     return make

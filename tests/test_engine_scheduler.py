@@ -1,5 +1,6 @@
 """Continuous batching on a tiny real network: every answer is compared with a fresh, uncached computation."""
 
+import random
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -444,6 +445,23 @@ class Script:
         self.seen.append(token_id)
 
 
+def test_the_penalty_counts_nothing_of_others_or_of_earlier_requests(tiny_network: Callable[..., Any]) -> None:
+    def run(*, company: bool) -> list[list[int]]:
+        scheduler = Scheduler(tiny_network(slots=3))
+        Sent(scheduler, request("a", [[3]], 1))
+        if company:
+            Sent(scheduler, request("b", [[1, 2]], 140, sampling=Sampling(repetition_penalty=1.1)))
+        answers: list[list[int]] = []
+        for at in range(30):
+            sent = Sent(scheduler, request(prompt=[[at, at + 40]], tokens=2, sampling=Sampling(repetition_penalty=30)))
+            while not sent.over:
+                scheduler.turn()
+            answers.append(sent.ids)
+        return answers
+
+    assert run(company=True) == run(company=False)
+
+
 def test_a_guide_forces_and_restricts_ids(network: Recording, fresh: Callable[..., list[int]]) -> None:
     scheduler = Scheduler(network)
     guide = Script(12, 13, mask_of([40, 41], 96), None, 5)
@@ -617,3 +635,50 @@ def test_what_is_held_survives_the_steps_of_others(network: Recording, fresh: Ca
     finish(scheduler)
     assert again.job.usage.prefilled_tokens == 2
     assert again.ids == fresh([*PROMPT, *first.ids, 7], 6)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_whatever_comes_and_goes_each_answer_is_right(
+    network: Recording, tiny_network: Callable[..., Any], seed: int
+) -> None:
+    """Random requests, cuts, cancellations and releases of five sessions on three slots."""
+    rng = random.Random(seed)
+    alone = tiny_network(slots=1)
+
+    def check(sent: Sent) -> None:
+        """The ids must follow from the prompt, one after the other: one fresh prefill, one step each."""
+        expected = int(alone.prefill(0, torch.tensor(sent.job.keys), 0).argmax())
+        for at, token_id in enumerate(sent.ids):
+            assert token_id == expected
+            position = torch.tensor([len(sent.job.keys) + at])
+            expected = int(alone.step(torch.tensor([token_id]), position, 160)[0].argmax())
+
+    scheduler = Scheduler(network, chunk_tokens=5)
+    histories: dict[str, list[int]] = {name: PROMPT[: rng.randrange(2, 9)] for name in "abcde"}
+    running: list[tuple[str, Sent]] = []
+    checked_ones = 0
+    for _ in range(150):
+        name = rng.choice("abcde")
+        if rng.random() < 0.3 and not any(other == name for other, _ in running):
+            history = histories[name]
+            if rng.random() < 0.3:
+                del history[rng.randrange(1, len(history) + 1) :]
+            history += [rng.randrange(96) for _ in range(rng.randrange(1, 12))]
+            del history[:-100]
+            shared = rng.choice([0, 2, 5])
+            running.append(
+                (name, Sent(scheduler, request(name, [history[:]], rng.randrange(1, 9), shared_tokens=shared)))
+            )
+        if running and rng.random() < 0.08:
+            rng.choice(running)[1].job.cancelled = True
+        if rng.random() < 0.05:
+            scheduler.release(name)
+        scheduler.turn()
+        for who, sent in [one for one in running if one[1].over]:
+            assert sent.error is None
+            check(sent)
+            histories[who] += sent.ids
+            running.remove((who, sent))
+            checked_ones += 1
+    finish(scheduler)
+    assert checked_ones > 15

@@ -57,9 +57,9 @@ class Grammars:
         self._compiled: OrderedDict[str, CallGrammar] = OrderedDict()
 
     def compile(self, alternatives: Sequence[Alternative]) -> CallGrammar:
-        """The grammar of these alternatives. Takes tens of milliseconds where it is not kept.
+        """The grammar of these alternatives. Where it is not kept, that takes up to some hundred milliseconds.
 
-        What a schema asks that no grammar can express is left out: validate what comes.
+        What a schema asks that no grammar can express is left out (such as `allOf` of several): validate what comes.
         """
         key = json.dumps(alternatives)
         if key not in self._compiled:

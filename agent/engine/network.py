@@ -59,7 +59,7 @@ class Network(Protocol):
         """Write one position in each of the first ``rows`` slots, without waiting for the device: it is captured.
 
         Args:
-            ids: int64 of shape (rows,), rows <= slots, on the device.
+            ids: int64 of shape (rows,), rows <= slots, on the device. The same memory in every call, on CUDA.
             positions: int64 of shape (rows,), on the device. Some may be at or above ``limit``: rows that nobody reads.
             limit: Positions from here on need not be attended to: a static bound that keeps attention short.
 

@@ -18,7 +18,8 @@ class Vectors:
     """A piece of a prompt that is given as input vectors: encoded audio.
 
     Attributes:
-        values: Shape (n, hidden), in the network's dtype; on any device.
+        values: Shape (n, hidden), in the network's dtype; on any device. On CUDA they are computed, or being computed
+            on the default stream; they stay as they are.
         key: Names the content: pieces with the same key and length hold the same vectors.
         token_id: The id that stands for each of them where ids count (repetition penalty).
     """

@@ -8,6 +8,7 @@ that are forced) goes into `Runner.draw`, which is queued behind the step. So th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from sayso.engine.sampling import Rows, draw, likeliest, mask_out, penalise
 from sayso.engine.steps import Steps
 
 _SPAN = 256
+_COLDEST = 1e-4  # below, logits divided by the temperature leave the range of float32; it is greedy anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,15 @@ class Drawn:
             self._arrived.synchronize()
         ids: Any = self._ids
         return ids.tolist()
+
+
+def own_stream(device: torch.device) -> AbstractContextManager[Any]:
+    """A stream of high priority on CUDA, so that steps do not queue behind other work of the process (sound)."""
+    if device.type != "cuda":
+        return nullcontext()
+    stream = torch.cuda.Stream(device, priority=-1)
+    stream.wait_stream(torch.cuda.default_stream(device))  # the weights are there
+    return torch.cuda.stream(stream)
 
 
 class Runner:
@@ -88,7 +99,8 @@ class Runner:
             sampling: How it draws.
         """
         self._sampling[slot] = sampling
-        settings = torch.tensor([sampling.temperature, sampling.top_p, sampling.repetition_penalty])
+        temperature = sampling.temperature if sampling.temperature >= _COLDEST else 0.0
+        settings = torch.tensor([temperature, sampling.top_p, sampling.repetition_penalty])
         for setting, value in zip(
             (self._rows.temperature, self._rows.top_p, self._rows.penalty), self._upload(settings), strict=True
         ):
@@ -127,8 +139,10 @@ class Runner:
         rows = _rounded(max(positions) + 1, self.network.slots)
         limit = _rounded(max(positions.values()) + 1, self.network.max_len, _SPAN)
         self._place(rows, {**lengths, **positions})
-        if any(self._sampling[slot].repetition_penalty != 1 for slot in positions):
-            self._seen[:rows].scatter_(1, self._ids[:rows, None], True)
+        penalised = [slot for slot in positions if self._sampling[slot].repetition_penalty != 1]
+        if penalised:
+            slots = self._upload(torch.tensor(penalised))
+            self._seen[slots, self._ids[slots]] = True
         self._logits = self._step(self._ids[:rows], self._positions[:rows], limit)
 
     @torch.inference_mode()
@@ -179,6 +193,8 @@ class Runner:
 
     def _vectors(self, piece: Sequence[int] | Vectors) -> Tensor:
         if isinstance(piece, Vectors):
+            if self._cuda:  # they were made on the default stream
+                torch.cuda.current_stream(self._device).wait_stream(torch.cuda.default_stream(self._device))
             return piece.values.to(self._device)
         return self.network.embed(self._upload(torch.tensor([*piece], dtype=torch.int64)))
 

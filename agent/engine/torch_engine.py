@@ -11,6 +11,7 @@ from threading import Lock, Thread
 from sayso.engine.job import Job, checked, checked_prompt
 from sayso.engine.network import Network
 from sayso.engine.request import Generation, Prompt, Usage
+from sayso.engine.runner import own_stream
 from sayso.engine.scheduler import CHUNK_TOKENS, Scheduler
 from sayso.errors import ModelError, SaysoError
 
@@ -135,6 +136,10 @@ class TorchEngine:
             self._inbox.put(command)
 
     def _run(self) -> None:
+        with own_stream(self._scheduler.network.device):
+            self._serve()
+
+    def _serve(self) -> None:
         busy = False
         while not self._closed:
             try:

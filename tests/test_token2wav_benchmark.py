@@ -16,6 +16,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # `benchmarks` is no part of
 from benchmarks import token2wav
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def test_it_prints_and_writes_a_line_for_each_measurement(tmp_path, capsys):
     token2wav.main(["--device", "cpu", "--streams", "1", "2", "--repeats", "1"], results=tmp_path)
     rows = json.loads((tmp_path / "token2wav_tiny_cpu.json").read_text())["rows"]

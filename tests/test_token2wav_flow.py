@@ -166,7 +166,7 @@ def test_the_window_keeps_the_prompt_and_the_newest(flow):
     assert cut.encoder.frames.positions.tolist() == [*range(10), *range(150, 210)]
 
 
-def test_frames_out_of_the_window_no_longer_matter(flow):
+def test_frames_out_of_the_window_matter_little(flow):
     voice, noise = prompt(5), numbers(2 * 105, 80)
     window = Window(frames=40, tokens=20)
     tokens = torch.arange(100)

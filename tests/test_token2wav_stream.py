@@ -75,19 +75,13 @@ def streamed(stream, ids, step=9):
 
 
 @settings(max_examples=10)
-@given(st.lists(st.integers(0, 31), max_size=5), st.integers(1, 25))
-def test_each_token_gives_960_samples_however_they_come(cuts, first):
-    model = test_each_token_gives_960_samples_however_they_come.model
+@given(cuts=st.lists(st.integers(0, 31), max_size=5), first=st.integers(1, 25))
+def test_each_token_gives_960_samples_however_they_come(model, cuts, first):
     stream = model.stream(made_voice(5), first_chunk_tokens=first)
     parts = [stream.feed(spoken(n, seed)) for seed, n in enumerate(cuts)]
     parts.append(stream.flush())
     assert sum(len(part) for part in parts) == 960 * sum(cuts)
     assert all(part.dtype == np.float32 and np.isfinite(part).all() for part in parts)
-
-
-@pytest.fixture(autouse=True)
-def _lend(model):
-    test_each_token_gives_960_samples_however_they_come.model = model
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 3, 4, 27, 28, 29, 53, 100])

@@ -210,6 +210,9 @@ def test_the_sizes_are_read_from_the_yaml(checkpoint_files, tmp_path):
         ("flow: !new", "flow: [!new", "not YAML"),
         ("flow: !new:cosyvoice2", "flow: !!python/object/apply:os.system", "not YAML"),
         ("normalize_before: True", "normalize_before: False", "normalize_before is False"),
+        ("attention_heads: 2", "attention_heads: 0", "cannot be built"),
+        ("attention_heads: 2", "attention_heads: 5", "cannot be built"),
+        ("num_blocks: 2", "num_blocks: several", "invalid literal"),
     ],
 )
 def test_a_yaml_that_says_something_else_is_refused(folder, before, after, message):
@@ -291,6 +294,10 @@ def test_weights_that_are_missing_unknown_or_of_another_shape_are_named(folder):
 
 def test_a_vocoder_file_that_is_none_is_refused(folder):
     torch.save({"weight": torch.zeros(3)}, folder / "hift.pt")
+    with pytest.raises(UsageError, match=r"hift.pt is no vocoder"):
+        Token2Wav.load(folder)
+    bad = {"conv_pre.bias": torch.zeros(5), "f0_predictor.classifier.weight": torch.zeros(1, 8)}
+    torch.save(bad, folder / "hift.pt")
     with pytest.raises(UsageError, match=r"hift.pt is no vocoder"):
         Token2Wav.load(folder)
 

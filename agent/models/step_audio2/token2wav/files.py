@@ -16,7 +16,7 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a ``.pt`` file, mapped into memory.
+    """The tensors of a ``.pt`` file, mapped into memory: to replace it, rename a new file over it.
 
     Args:
         path: The file.

@@ -95,7 +95,8 @@ class FixedShapes:
                 self._estimator(own_x, own_modulation, own)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Only this thread is captured: the language model may be allocating memory in another.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             out, left = self._estimator(own_x, own_modulation, own)
         return _Captured(own_x, own_modulation, own, out, left, graph.replay)
 

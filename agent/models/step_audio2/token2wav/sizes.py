@@ -58,6 +58,11 @@ class FlowSizes:
     estimator_mlp: int = 2048
     guidance: float = 0.7
 
+    def __post_init__(self) -> None:
+        counts = [getattr(self, name) for name in self.__slots__ if name != "guidance"]
+        if min(counts) < 1 or self.hidden % 2 or self.hidden % self.encoder_heads:
+            raise ValueError(f"{self} cannot be built")
+
 
 @dataclass(frozen=True, slots=True)
 class HiftSizes:
@@ -65,6 +70,10 @@ class HiftSizes:
 
     channels: int = 512
     pitch_channels: int = 512
+
+    def __post_init__(self) -> None:
+        if self.channels < 8 or self.channels % 8 or self.pitch_channels < 1:
+            raise ValueError(f"{self} cannot be built")
 
 
 @dataclass(frozen=True, slots=True)

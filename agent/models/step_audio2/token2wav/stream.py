@@ -44,6 +44,11 @@ class Stream:
         noise: The session's random numbers.
         first_chunk_tokens: Length of the first chunk, 1 to 25.
         lookahead: Tokens looked at behind a chunk.
+
+    Attributes:
+        flow: The flow model's state behind the last chunk; replaced, never written to. For runners, as the next two.
+        vocoder: The vocoder's.
+        noise: The session's random numbers.
     """
 
     def __init__(

@@ -164,7 +164,7 @@ def fingerprint(*paths: Path) -> str:
 
 
 def default_clips(folder: Path) -> dict[str, Path]:
-    """The clips of the default voices that are there: beside the folder, in it, or in an ``assets`` of either."""
+    """The default voices' clips that are there: in the folder, its ``assets``, or those of the checkpoint's folder."""
     places = [folder, folder / "assets", folder.parent / "assets"]
     found: dict[str, Path] = {}
     for name in DEFAULT_VOICES:

@@ -8,6 +8,7 @@ place, with the same effect.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -59,7 +60,7 @@ class Approvals:
     """The one call of a session that waits, if any.
 
     Args:
-        now: The session's clock in seconds.
+        now: The session's clock in seconds, which is the event loop's.
         tell: Takes `ApprovalRequested` and `ApprovalResolved`.
         remember: Takes the output that history gets where a call is not to run.
     """
@@ -74,18 +75,20 @@ class Approvals:
         self._tell = tell
         self._remember = remember
         self._waiting: Approval | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> Approval | None:
-        """The call that waits; what waited too long has expired by asking."""
+        """The call that waits; what waited too long has expired, whether its timer has fired or not."""
         if self._waiting is not None and self._now() >= self._waiting.expires_s:
-            self._drop(self._waiting, "expired", "time")
+            self._run_out(self._waiting)
         return self._waiting
 
     def ask(self, job: Job, question: str, within_s: float) -> None:
         """A person is asked about ``job``; an older question expires."""
         self.expire("user")
         self._waiting = found = Approval(job, question, self._now() + within_s)
+        self._timer = asyncio.get_running_loop().call_at(found.expires_s, self._run_out, found)
         self._tell(
             ApprovalRequested(
                 call_id=found.call_id,
@@ -135,6 +138,15 @@ class Approvals:
         """
         self._drop(self._named(call_id), "refused", "app")
 
+    def close(self) -> None:
+        """The session ends: nobody answers any more. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _run_out(self, approval: Approval) -> None:
+        if self._waiting is approval:
+            self._drop(approval, "expired", "time")
+
     def _named(self, call_id: str) -> Approval:
         approval = self.waiting
         if approval is None or approval.call_id != call_id:
@@ -154,4 +166,5 @@ class Approvals:
 
     def _settle(self, approval: Approval, decision: Decision, by: By) -> None:
         self._waiting = None
+        self.close()
         self._tell(ApprovalResolved(call_id=approval.call_id, name=approval.name, decision=decision, by=by))

@@ -11,9 +11,7 @@ from uuid import uuid4
 from sayso.approval import Approval, Approvals
 from sayso.conversation import Conversation, in_doubt_items
 from sayso.errors import ToolError, UsageError
-from sayso.events import (
-    Event,
-)
+from sayso.events import Event
 from sayso.intake import Frames, Input, listen
 from sayso.items import Audio, Item, ToolOutput
 from sayso.live import Live
@@ -107,6 +105,7 @@ class Session:
     async def __aexit__(self, *_: object) -> None:
         """End what still runs."""
         await self.interrupt()
+        self._approvals.close()
         await self._reading.stop()
         await self._executor.aclose()
 

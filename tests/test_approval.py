@@ -186,6 +186,20 @@ def test_silence_expires_it() -> None:
     run(main())
 
 
+def test_whoever_follows_is_told_when_it_expires() -> None:
+    async def main() -> None:
+        told: list[Event] = []
+        async with Bank().session(ask(), approval_s=10) as session:
+            with session.events.to(told.append):
+                events = (await session.ask("Send Ann fifty")).events
+                await asyncio.sleep(60)
+        (asked,) = (event for event in events if isinstance(event, ApprovalRequested))
+        assert resolutions(told) == [("expired", "time")]
+        assert told[-1].time_s == pytest.approx(asked.expires_s)
+
+    run(main())
+
+
 @pytest.mark.parametrize("at_s", [0.0, 0.5])
 def test_a_question_that_is_cut_off_confirms_nothing(at_s: float) -> None:
     """The user interrupts while the question is made, or while it plays."""

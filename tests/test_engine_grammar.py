@@ -1,7 +1,7 @@
 """Calls under the grammar: always valid, nothing masked outside, and the whole way through the engine."""
 
-import builtins
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -179,15 +179,21 @@ def test_a_schema_beyond_the_grammar_still_gives_an_object(grammars: Grammars) -
     assert isinstance(arguments, dict)
 
 
+def test_the_length_of_a_long_text_is_left_to_the_validator(grammars: Grammars) -> None:
+    schema = an_object(short={"type": "string", "maxLength": 3}, long={"type": "string", "maxLength": 100})
+    guide = grammars.compile([("x", schema)]).guide(armed=True)
+    for byte in b'x{"short": "abc", "long": "' + b"a" * 150 + b'"}':
+        guide.accept(byte)
+    guide.accept(CLOSE)
+    guide.accept(OPEN)
+    for byte in b'x{"short": "abc':
+        guide.accept(byte)
+    with pytest.raises(ValueError, match="does not fit"):
+        guide.accept(ord("d"))
+
+
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "xgrammar":
-            raise ImportError("No module named 'xgrammar'")
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setitem(sys.modules, "xgrammar", None)  # as if it were not installed
     with pytest.raises(ModelMissingError, match=r"sayso\[step-audio\]"):
         Grammars(PARTS, VOCAB, open_id=OPEN, close_id=CLOSE)
 

@@ -1,6 +1,7 @@
 """Step-Audio 2's tokenizer with the checkpoint's own files: golden ids, another implementation, untrusted text."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,4 +141,10 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 
 def test_the_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no token <\|BOT\|>"):
+        Tokenizer.load(folder_with(tmp_path))
+
+
+def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)  # as if it were not installed
+    with pytest.raises(ModelMissingError, match=r"sayso\[step-audio\]"):
         Tokenizer.load(folder_with(tmp_path))

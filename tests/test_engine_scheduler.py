@@ -39,9 +39,12 @@ class Recording(CachedDecoder):
         self.prefilled: list[tuple[int, int, int]] = []
         self.copies: list[tuple[int, int, int]] = []
         self.fail_next: Exception | None = None
+        self.fail_slot: int | None = None
 
     def prefill(self, slot: int, inputs: torch.Tensor, position: int) -> torch.Tensor:
         self._maybe_fail()
+        if slot == self.fail_slot:
+            raise RuntimeError("broken")
         self.prefilled.append((slot, position, len(inputs)))
         return super().prefill(slot, inputs, position)
 
@@ -298,6 +301,21 @@ def test_a_prefix_that_fails_tells_all_that_wait_for_it(network: Recording) -> N
     finish(scheduler)
     assert sent.error is None
     assert sent.job.usage.prefilled_tokens == 10
+
+
+def test_a_prefix_that_fails_harms_nobody_who_has_left(network: Recording, fresh: Callable[..., list[int]]) -> None:
+    scheduler = Scheduler(network, chunk_tokens=2)
+    gone = Sent(scheduler, request(shared_tokens=8))
+    scheduler.turn()
+    gone.job.cancelled = True
+    scheduler.turn()
+    assert gone.over
+    after = Sent(scheduler, request(prompt=[[4, 5, 6]]))
+    network.fail_slot = 3  # that of the prefix
+    finish(scheduler)
+    assert gone.error is None
+    assert after.ids == fresh([4, 5, 6], 6)
+    assert scheduler.sequence("a") is not None
 
 
 def test_a_prefix_that_cannot_be_copied_takes_its_own_request_only(network: Recording) -> None:

@@ -28,6 +28,7 @@ class Job:
         deadline_s: When its time is up, by the scheduler's clock.
         usage: What it took so far.
         cancelled: Nobody wants it any more; set from any thread.
+        over: It has ended, one way or another.
         sequence: Its place in the cache, once it has one.
         drawn: An id was drawn for it that the host has not seen.
         last_id: The last one that it has seen.
@@ -41,6 +42,7 @@ class Job:
     deadline_s: float | None = None
     usage: Usage = field(default_factory=Usage)
     cancelled: bool = False
+    over: bool = False
     sequence: CachedSequence | None = None
     drawn: bool = False
     last_id: int = -1

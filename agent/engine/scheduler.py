@@ -133,6 +133,7 @@ class Scheduler:
                 continue
             if job.sequence is None:
                 self._waiting.remove(job)
+                job.over = True
             else:
                 self._leave(job)
             job.deliver(_late(job) if late and not job.cancelled else None)
@@ -191,6 +192,8 @@ class Scheduler:
         end = min(start + self._chunk_tokens, len(fill.keys))
         try:
             logits = self._runner.prefill(sequence.slot, fill.prompt, start, end)
+            if end == len(fill.keys) and fill.job is not None and fill.done is None:
+                self._begin(fill.job, logits)
         except Exception as error:
             failed = _explained(error, f"computing {end - start} tokens of a prompt")
             if fill.done is not None:
@@ -205,8 +208,6 @@ class Scheduler:
             self._fills.append(fill)
         elif fill.done is not None:
             self._end_prefix(fill, None)
-        elif fill.job is not None:
-            self._begin(fill.job, logits)
 
     def _begin(self, job: Job, logits: Tensor) -> None:
         ids = penalty_ids(job.request.prompt)
@@ -317,6 +318,7 @@ class Scheduler:
 
     def _leave(self, job: Job) -> None:
         """Free its slot; what is in the cache stays for the session's next request."""
+        job.over = True
         self._runner.end(job.place.slot)
         self._slots.give_back(job.request.session)
         if job in self._generating:
@@ -325,9 +327,12 @@ class Scheduler:
 
     def _fail(self, job: Job, error: Exception) -> None:
         """End a request with an error; its part of the cache is not to be trusted."""
+        if job.over:  # it left while the prefix was computed that it was to pay for
+            return
         if job.sequence is not None:
             self._leave(job)
             self._slots.forget(job.request.session)
+        job.over = True
         job.deliver(error)
 
     def _fail_each(self, jobs: Sequence[Job], error: Exception, what: str) -> None:

@@ -109,6 +109,22 @@ def test_cancelling_the_task_that_waits_stops_the_computation(tiny_network: Call
     in_engine(network, test)
 
 
+def test_a_stream_that_is_dropped_stops(tiny_network: Callable[..., Any]) -> None:
+    network = tiny_network(slots=2, network=Gated)
+
+    async def test(engine: TorchEngine) -> None:
+        network.gate.clear()
+        stream = engine.generate(request(tokens=140))
+        await anext(stream)
+        usage = stream.usage
+        del stream
+        network.gate.set()
+        assert len(await ids_of(engine, request("b"))) == 6  # it has the only slot
+        assert usage.generated_tokens < 140
+
+    in_engine(network, test)
+
+
 def test_a_stream_that_nobody_reads_computes_nothing(tiny_network: Callable[..., Any]) -> None:
     async def test(engine: TorchEngine) -> None:
         stream = engine.generate(request())

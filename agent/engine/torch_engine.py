@@ -203,15 +203,19 @@ class IdStream(AsyncIterator[int]):
         self._over = self._job.cancelled = True
 
     def _begin(self) -> None:
-        loop = asyncio.get_running_loop()
+        # The engine must not hold the stream itself: one that is dropped is to stop.
+        loop, job, put = asyncio.get_running_loop(), self._job, self._arrived.put_nowait
 
         def deliver(value: int | Exception | None) -> None:
-            if not _call(loop, self._arrived.put_nowait, value):
-                self._job.cancelled = True
+            if not _call(loop, put, value):
+                job.cancelled = True
 
         self._begun = True
-        self._job.deliver = deliver
-        self._submit(self._job)
+        job.deliver = deliver
+        self._submit(job)
+
+    def __del__(self) -> None:
+        self._job.cancelled = True
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> bool:

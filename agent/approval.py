@@ -75,6 +75,7 @@ class Approvals:
         self._tell = tell
         self._remember = remember
         self._waiting: Approval | None = None
+        self._by_voice = True
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -84,9 +85,18 @@ class Approvals:
             self._run_out(self._waiting)
         return self._waiting
 
-    def ask(self, job: Job, question: str, within_s: float) -> None:
-        """A person is asked about ``job``; an older question expires."""
+    def ask(self, job: Job, question: str, within_s: float, *, by_voice: bool = True) -> None:
+        """A person is asked about ``job``; an older question expires.
+
+        Args:
+            job: What they may agree to.
+            question: What they are asked.
+            within_s: How long an answer counts.
+            by_voice: The question was said to them as it is. Where a model put it in its own words, only the app can
+                agree: nobody knows what the user's yes is an answer to.
+        """
         self.expire("user")
+        self._by_voice = by_voice
         self._waiting = found = Approval(job, question, self._now() + within_s)
         self._timer = asyncio.get_running_loop().call_at(found.expires_s, self._run_out, found)
         self._tell(
@@ -117,6 +127,8 @@ class Approvals:
         if (approval := self.waiting) is None:
             return "other", None
         verdict = judge(answer, approval.job.arguments, language, question=approval.question)
+        if verdict == "yes" and not self._by_voice:
+            verdict = "other"
         if verdict == "yes":
             return verdict, self._take(approval, "user")
         self._drop(approval, "refused" if verdict == "no" else "expired", "user")

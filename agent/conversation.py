@@ -63,13 +63,14 @@ class Conversation:
         self.catch_up()
         return kept
 
-    def cut_last(self, played_ms: int | None) -> bool:
-        """Cut the last reply, which still played when it was interrupted; whether there was anything to cut."""
+    def cut_last(self, played_ms: int | None) -> int:
+        """Cut the last reply, which still played when it was interrupted; the milliseconds that were not heard."""
         if self._last is None or played_ms is None or played_ms >= total_ms(self._last):
-            return False
+            return 0
+        missed_ms = total_ms(self._last) - played_ms
         self.items[self._last_start :] = as_heard(self.items[self._last_start :], self._last, played_ms)
         self._last = None
-        return True
+        return missed_ms
 
     def add(self, items: Sequence[Item], *, turn_runs: bool) -> None:
         """Take in what happened outside a turn; where one runs, behind it."""

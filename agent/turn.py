@@ -100,6 +100,7 @@ class Turn:
         voiced: The audio so far, fillers included.
         stages: When each `Stage` was first reached, in seconds from the start.
         asked: The call that waits for the user's answer, with its question.
+        read_back: The question was said as it is.
         read_untrusted: The model was shown text from outside, in this turn or in one that it goes on with.
     """
 
@@ -141,6 +142,7 @@ class Turn:
         self.voiced = self._reply.voiced
         self.stages: dict[str, float] = {}
         self.asked: tuple[Job, str] | None = None
+        self.read_back = False
         self.read_untrusted = moment.after_untrusted != "allow"
 
     async def run(self, user: UserInput) -> None:
@@ -205,6 +207,7 @@ class Turn:
             return not self._has_promised()
         if self.asked is not None and self._can_say_lines:
             await self._say(self.asked[1])
+            self.read_back = True
             return True
         if all(outcome.silent and outcome.status == "ok" for outcome in outcomes) or self._bundled(outcomes):
             return True

@@ -20,6 +20,10 @@ Work: TypeAlias = Callable[[Turn], Awaitable[None]]
 """What a turn does: answer an input, run an approved call, tell about late results."""
 
 
+EARLY_ANSWER_MS = 400
+"""People answer a question a little before its last word is over: it was heard all the same."""
+
+
 class Turns:
     """Runs the turns of a session.
 
@@ -104,10 +108,12 @@ class Turns:
         """Cut the reply off; see `sayso.session.Session.interrupt`."""
         task = self._task
         if task is None or task is asyncio.current_task():
-            if not self._conversation.cut_last(played_ms):
+            missed_ms = self._conversation.cut_last(played_ms)
+            if not missed_ms:
                 return False
             self._events.generation += 1
-            self._approvals.expire("user")
+            if missed_ms > EARLY_ANSWER_MS:
+                self._approvals.expire("user")
             return True
         if not self._interrupted:  # a second one waits for the first: it must not break its clean-up
             self._interrupted, self._played_ms = True, played_ms
@@ -151,7 +157,8 @@ class Turns:
             self._end_interrupted(turn, items)
         elif failure is None:
             if turn.asked is not None:
-                self._approvals.ask(*turn.asked, self._approval_s + total_ms(turn.voiced) / 1000)
+                within_s = self._approval_s + total_ms(turn.voiced) / 1000
+                self._approvals.ask(*turn.asked, within_s, by_voice=turn.read_back)
             reason = "completed" if turn.understood else "no_speech"
             self._events.emit(TurnDone(reason=reason, text=reply_text(items), stages=dict(turn.stages)))
         else:

@@ -347,21 +347,23 @@ def test_one_action_is_confirmed_at_a_time() -> None:
     run(main())
 
 
-def test_a_model_that_speaks_for_itself_asks_one_question_a_turn() -> None:
-    """It cannot be given a line, so it phrases the question; it may call on meanwhile, and is refused."""
+@pytest.mark.parametrize("by", ["user", "app"])
+def test_a_model_that_speaks_for_itself_asks_one_question_a_turn(by: str) -> None:
+    """It cannot be given a line, so it phrases the question; what a spoken yes is an answer to is not known."""
     more = {"Waits for the user": call("send", to="Bob", amount=60)}
 
     async def main() -> None:
         bank = Bank()
-        model = ScriptedModel(ask(), more, (None, say("Fifty euros to Ann, yes?")), (None, say("It is sent.")))
+        model = ScriptedModel(ask(), more, (None, say("Shall I read you the news?")), (None, say("Here it is.")))
         model.profile = replace(model.profile, says_lines=False)
         async with Agent(tools=[bank.send], model=model, journal=Journal()).session() as session:
             result = await session.ask("Send money")
             assert [report.status for report in result.calls] == ["waiting", "refused"]
-            assert result.text == "Fifty euros to Ann, yes?" and model.said == []
+            assert result.text == "Shall I read you the news?" and model.said == []
             assert session.approval is not None and session.approval.call_id == "call_1_1"
-            assert (await session.ask("yes")).text == "It is sent."
-            assert bank.sent == [("Ann", 50)]
+            answer = session.ask("yes") if by == "user" else session.approve("call_1_1")
+            assert (await answer).text == "Here it is."
+            assert bank.sent == ([] if by == "user" else [("Ann", 50)])
 
     run(main())
 

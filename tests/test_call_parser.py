@@ -415,6 +415,7 @@ def test_a_truncated_call_says_nothing_and_never_gives_half_its_arguments(
     name: str, args: dict, form: str, at: int
 ) -> None:
     text = fill(form, name, args)
+    text = text[: text.rindex("}") + 1]  # behind it a second closing mark may begin, and half a mark is text
     events = parse([text[: len(OPEN) + at % len(text)]])
     check_well_formed(events)
     assert text_of(events) == ""

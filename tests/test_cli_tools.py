@@ -14,7 +14,7 @@ from sayso.testing import ScriptedModel, call, run, say
 from sayso.tools import Executor, Journal, tool
 from sayso.tools.journal import Entry, default_path
 
-SEND = '''
+SEND = """
 from pathlib import Path
 from sayso import tool
 
@@ -22,7 +22,7 @@ from sayso import tool
 def send(amount: int) -> None:
     "Send."
     Path("sent.txt").write_text(str(amount))
-'''
+"""
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from sayso.errors import UsageError
 from sayso.settings import child_environment, secret
 from sayso.tools.journal import KEPT_S, Entry, Journal, JournalError, canonical, default_path
 
@@ -386,3 +387,15 @@ def test_sets_read_the_same_in_every_process() -> None:
 )
 def test_values_that_json_does_not_have(value: Any, text: str) -> None:
     assert canonical({"x": value}) == text
+
+
+def test_only_what_may_have_changed_something_is_in_doubt_and_a_doubt_can_be_settled(journal: Journal) -> None:
+    for call_id, effect in (("c1", "write"), ("c2", "read"), ("c3", "irreversible"), ("c4", "pure")):
+        journal.begin(Entry("s1", call_id, "act", "{}", effect))
+    assert [entry.call_id for entry in journal.take_over("s1")] == ["c1", "c3"]
+    journal.settle("s1", "c1", took_effect=True)
+    journal.settle("s1", "c3", took_effect=False)
+    assert journal.in_doubt() == []
+    assert [entry.status for entry in journal.entries("s1")] == ["ok", "cancelled", "cancelled", "cancelled"]
+    with pytest.raises(UsageError, match="No call 'c1' of 's1' is in doubt"):
+        journal.settle("s1", "c1", took_effect=True)

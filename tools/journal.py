@@ -22,7 +22,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 from pydantic_core import to_json
 
-from sayso.errors import SaysoError
+from sayso.errors import SaysoError, UsageError
 from sayso.settings import data_root, redact
 
 KEPT_S = 30 * 24 * 3600.0
@@ -179,9 +179,25 @@ class Journal:
         return self._run("SELECT max(turn) FROM calls WHERE session = ?", (session,))[0][0][0] or 0
 
     def take_over(self, session: str) -> list[Entry]:
-        """The calls of a conversation that a process died in; from now on they read ``in_doubt``."""
-        self._run("UPDATE calls SET status = 'in_doubt' WHERE session = ? AND status IS NULL", (session,))
+        """The calls of a conversation that a process died in; from now on they read ``in_doubt``.
+
+        What changes nothing is in no doubt: it reads ``cancelled``.
+        """
+        now = "CASE WHEN effect IN ('pure', 'read') THEN 'cancelled' ELSE 'in_doubt' END"
+        self._run(f"UPDATE calls SET status = {now} WHERE session = ? AND status IS NULL", (session,))
         return self.in_doubt(session)
+
+    def settle(self, session: str, call_id: str, *, took_effect: bool) -> None:
+        """A person found out what became of a call in doubt.
+
+        Raises:
+            UsageError: No such call is in doubt.
+        """
+        found = self.find(session, call_id)
+        if found is None or found.status != "in_doubt":
+            raise UsageError(f"No call {call_id!r} of {session!r} is in doubt.", "See: sayso calls --in-doubt")
+        words = "took effect" if took_effect else "did not take effect"
+        self.end(session, call_id, "ok" if took_effect else "cancelled", f"Somebody looked: it {words}.")
 
     def in_doubt(self, session: str | None = None) -> list[Entry]:
         """Calls that were begun and not seen to end, oldest first; of one conversation or of all.

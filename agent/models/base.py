@@ -54,7 +54,7 @@ class ModelRequest:
         speak: Whether speech is wanted beside the text.
         allow_calls: False where the model must answer in words (the rounds of a turn are used up).
         force_call: True where the model announced a call and did not make it.
-        transcribe: The words of the last user item decide something: a `Transcript` is wanted before anything else, also
+        transcribe: The words of the last user item decide something: a `Transcript` is wanted before all else, also
             from a model that needs none.
         seed: For sampling; None leaves it to the model.
     """

@@ -200,12 +200,13 @@ class Journal:
         self.end(session, call_id, "ok" if took_effect else "cancelled", f"Somebody looked: it {words}.")
 
     def in_doubt(self, session: str | None = None) -> list[Entry]:
-        """Calls that were begun and not seen to end, oldest first; of one conversation or of all.
+        """Calls that may have changed something and were not seen to end, oldest first; of one conversation or of all.
 
         Among all of them are those that run at this moment.
         """
         where, values = ("session = ? AND ", (session,)) if session is not None else ("", ())
-        return self._select(f"{where}(status IS NULL OR status = 'in_doubt') ORDER BY begun_s", *values)
+        doubtful = "effect NOT IN ('pure', 'read') AND (status IS NULL OR status = 'in_doubt')"
+        return self._select(f"{where}{doubtful} ORDER BY begun_s", *values)
 
     def entries(self, session: str | None = None, last: int = -1) -> list[Entry]:
         """The calls of one conversation or of all, oldest first; the ``last`` so many, or with -1 every one."""

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint format typing models lock bench conformance clean
+.PHONY: demo test lint format typing models lock bench mcp-servers clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.local models
@@ -48,6 +48,8 @@ $(VENV)/.step-audio: requirements/step-audio.lock | $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/step-audio.lock
 	touch $@
+
+mcp-servers: $(VENV)/.mcp
 
 # Servers of the Model Context Protocol that are not ours, for the tests; without npm those tests are skipped.
 $(VENV)/.mcp: tests/mcp_servers/package.json tests/mcp_servers/requirements.txt | $(VENV)/bin/python

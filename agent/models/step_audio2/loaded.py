@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -81,13 +82,13 @@ class Loaded:
     token2wav: Token2Wav
     grammars: Grammars
     vocab_size: int
-    _sounds: OrderedDict[int, tuple[Audio, list[Tensor]]] = field(default_factory=OrderedDict[int, Any])
+    _sounds: OrderedDict[str, list[Tensor]] = field(default_factory=OrderedDict[str, "list[Tensor]"])
     _grammar: tuple[tuple[ToolSpec, ...], CallGrammar] | None = None
 
     def prompt(self, segments: list[Segment]) -> list[Piece]:
         """A prompt for the engine; sounds that are new are encoded here. Blocks.
 
-        A sound is known again by being the same object, which a session's history keeps.
+        A sound is known again by its content.
         """
         found: list[Piece] = []
         for segment in segments:
@@ -110,16 +111,16 @@ class Loaded:
         from sayso.speech.audio import resample
 
         tokenizer = self.tokenizer
-        known = self._sounds.get(id(audio))
-        if known is None or known[0] is not audio:
+        name = hashlib.sha256(audio.samples.tobytes() + str(audio.sample_rate_hz).encode()).hexdigest()
+        if name not in self._sounds:
             samples = to_mono16k(resample(audio, 16_000).samples)
-            known = audio, self.encoder.encode(list(pieces(samples)))
-            self._sounds[id(audio)] = known
+            self._sounds[name] = self.encoder.encode(list(pieces(samples)))
             while len(self._sounds) > KEPT_SOUNDS:
                 self._sounds.popitem(last=False)
+        self._sounds.move_to_end(name)
         found: list[Piece] = []
-        for number, values in enumerate(known[1]):
-            key = f"{id(audio)}:{number}"
+        for number, values in enumerate(self._sounds[name]):
+            key = f"{name}:{number}"
             found += [[tokenizer.audio_start], Vectors(values, key, tokenizer.audio_patch), [tokenizer.audio_end]]
         return found
 

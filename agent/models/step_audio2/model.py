@@ -115,7 +115,7 @@ class StepAudio2Model:
         name, talk = self._talk(loaded, request)
         opening = _opening(request)
         segments = talk.prompt(request.items, opening)
-        guide = loaded.guide(request.tools, calls=request.allow_calls, armed=opening == "call")
+        guide = await self._loaded.use(_guide, request, opening)  # a new grammar may take a second to compile
         prompt = await self._loaded.use(Loaded.prompt, segments)
         generation = self._generation(
             loaded, name, prompt, guide, shared_tokens=len(talk.prefix.ids), seed=request.seed
@@ -268,6 +268,10 @@ async def _codes(loaded: Loaded, request: Generation) -> AsyncGenerator[list[int
                 yield [token_id - tokenizer.audio_0]
     finally:
         await stream.aclose()
+
+
+def _guide(loaded: Loaded, request: ModelRequest, opening: Opening) -> Guide | None:
+    return loaded.guide(request.tools, calls=request.allow_calls, armed=opening == "call")
 
 
 def _opening(request: ModelRequest) -> Opening:

@@ -6,13 +6,13 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint format typing models lock bench mcp-servers clean
+.PHONY: demo test lint format typing models lock bench mcp-servers oracles clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.local models
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev $(VENV)/.step-audio $(VENV)/.mcp models typing
+test: $(VENV)/.dev $(VENV)/.step-audio $(VENV)/.oracles $(VENV)/.mcp models typing
 	$(BIN)/pytest
 
 lint: $(VENV)/.dev $(VENV)/.step-audio typing
@@ -49,6 +49,15 @@ $(VENV)/.step-audio: requirements/step-audio.lock | $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/step-audio.lock
 	touch $@
 
+oracles: $(VENV)/.oracles
+
+# Public reference code that some tests compare with; those tests alone look into that folder. It asks for packages that
+# nothing here needs, another torch among them: hence without dependencies.
+$(VENV)/.oracles: requirements/oracles.lock | $(VENV)/bin/python
+	rm -rf $(VENV)/oracles
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --target $(VENV)/oracles -r requirements/oracles.lock
+	touch $@
+
 mcp-servers: $(VENV)/.mcp
 
 # Servers of the Model Context Protocol that are not ours, for the tests; without npm those tests are skipped.
@@ -77,6 +86,7 @@ lock: | $(VENV)/bin/python
 	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --universal --generate-hashes --no-header --no-emit-index-url -q -o requirements/local.lock
 	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --extra piper --extra documents --extra mcp --extra units --extra web --extra dev --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/local.lock -o requirements/dev.lock
 	$(BIN)/uv pip compile pyproject.toml --extra step-audio --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/dev.lock $(NO_TORCH) -o requirements/step-audio.lock
+	$(BIN)/uv pip compile requirements/oracles.in --no-deps --universal --generate-hashes --no-header --no-annotate --no-emit-index-url -q -o requirements/oracles.lock
 
 clean:
 	rm -rf $(VENV) typelinks out build *.egg-info

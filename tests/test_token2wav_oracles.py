@@ -1,19 +1,21 @@
 # ruff: noqa: E402 -- what is tested imports torch, so that comes first or the tests are skipped
-"""Token to wave against the public reference modules, with shared random weights.
+"""Token to wave, log-mels and prompts against the public reference code, with shared random weights.
 
-They come from the packages step-audio2 and s3tokenizer (development only, with einops, librosa and scipy); without
-them these tests are skipped.
+It comes from the packages step-audio2 and s3tokenizer, which `make oracles` puts into a folder that only these tests
+look into; without it they are skipped.
 """
 
 import importlib.util
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra step-audio")
 
+from sayso.models.step_audio2 import features
 from sayso.models.step_audio2.token2wav import acoustics, write_random
 from sayso.models.step_audio2.token2wav.files import read_tensors
 from sayso.models.step_audio2.token2wav.flow import Flow, Prompt, Window
@@ -28,7 +30,32 @@ from sayso.models.step_audio2.token2wav.stream import Feed
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 STEPS, TOKENS, PROMPT = 10, 40, 30
-STUBS = ("torchaudio", "torchaudio.compliance", "torchaudio.compliance.kaldi")
+ORACLES = Path(sys.prefix) / "oracles"
+
+
+def slaney_filters(*, sr, n_fft, n_mels, fmin=0.0, fmax=None):
+    """librosa's ``filters.mel`` as transformers has it: librosa itself would bring a compiler of 170 MB for it."""
+    audio_utils = pytest.importorskip("transformers.audio_utils", reason="needs transformers")
+    return audio_utils.mel_filter_bank(
+        n_fft // 2 + 1, n_mels, fmin, fmax or sr / 2, sr, norm="slaney", mel_scale="slaney"
+    ).T.astype(np.float32)  # fmt: skip
+
+
+def stubs():
+    """In place of what the reference asks for beside itself, and what it loads files with."""
+    names = ("torchaudio", "torchaudio.compliance", "torchaudio.compliance.kaldi", "librosa", "librosa.filters")
+    missing = {name for name in ("torchaudio", "librosa") if importlib.util.find_spec(name) is None}
+    found = {name: types.ModuleType(name) for name in names if name.split(".")[0] in missing}
+    for name, module in found.items():
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(found[parent], child, module)
+    if "librosa" in missing:
+        found["librosa.filters"].mel = slaney_filters
+    if importlib.util.find_spec("hyperpyyaml") is None:
+        found["hyperpyyaml"] = types.ModuleType("hyperpyyaml")
+        found["hyperpyyaml"].load_hyperpyyaml = None
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -41,16 +68,12 @@ def one_thread(monkeypatch):
 
 
 def oracle(name):
-    """A module of the reference; what it only loads files with may be missing, and is not left behind."""
+    """A module of the reference; nothing that it was loaded with is left behind."""
     with pytest.MonkeyPatch.context() as patch:
-        if importlib.util.find_spec("torchaudio") is None:
-            stubs = {stub: types.ModuleType(stub) for stub in (*STUBS, "hyperpyyaml")}
-            for child, parent in zip(STUBS[1:], STUBS, strict=False):
-                setattr(stubs[parent], child.rpartition(".")[2], stubs[child])
-            stubs["hyperpyyaml"].load_hyperpyyaml = None
-            for stub, module in stubs.items():
-                patch.setitem(sys.modules, stub, module)
-        return pytest.importorskip(name, reason="needs the reference packages step-audio2 and s3tokenizer")
+        patch.setattr(sys, "path", [*sys.path, str(ORACLES)])
+        for stub, module in stubs().items():
+            patch.setitem(sys.modules, stub, module)
+        return pytest.importorskip(name, reason="needs the reference code: make oracles")
 
 
 def reference_flow(sizes):
@@ -62,8 +85,11 @@ def reference_flow(sizes):
         320, 80, sizes.estimator_mlp / sizes.estimator_hidden, sizes.estimator_layers, sizes.estimator_heads,
         sizes.estimator_head_dim, sizes.estimator_hidden,
     )  # fmt: skip
-    decoder = oracle("cosyvoice2.flow.flow_matching").CausalConditionalCFM(estimator, sizes.guidance)
-    # The reference sizes its buffers for the public checkpoint only.
+    matching = oracle("cosyvoice2.flow.flow_matching")
+    # The reference sizes its buffers for the public checkpoint only: 2 GB, which are not touched here.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "zeros", torch.empty)
+        decoder = matching.CausalConditionalCFM(estimator, sizes.guidance)
     layers, heads, width = sizes.estimator_layers, sizes.estimator_heads, 2 * sizes.estimator_head_dim
     estimator.att_cache_buffer = torch.zeros(layers, 2, heads, 1000, width)
     estimator.cnn_cache_buffer = torch.zeros(layers, 2, 2 * sizes.estimator_hidden, 2)
@@ -226,12 +252,11 @@ def test_the_speech_tokenizer_gives_the_reference_s_tokens(frames):
     assert (found == expected).float().mean() > 0.995
 
 
-def test_log_mels_and_the_prompt_s_mel_are_those_of_librosa_and_the_reference():
-    librosa = oracle("librosa")
+def test_mels_of_voices_are_those_of_the_reference():
     generator = torch.Generator().manual_seed(0)
     wave = torch.randn(24_000, generator=generator) * 0.1
     for rate, fft, bins in ((16_000, 400, 128), (24_000, 1920, 80)):
-        expected = librosa.filters.mel(sr=rate, n_fft=fft, n_mels=bins, fmin=0, fmax=8000)
+        expected = slaney_filters(sr=rate, n_fft=fft, n_mels=bins, fmax=8000)
         np.testing.assert_allclose(acoustics.mel_filters(rate, fft, bins).numpy(), expected, atol=1e-7)
     reference = oracle("flashcosyvoice.utils.audio").mel_spectrogram(wave[None])[0].T
     torch.testing.assert_close(acoustics.voice_mel(wave), reference, atol=1e-4, rtol=1e-4)
@@ -239,6 +264,18 @@ def test_log_mels_and_the_prompt_s_mel_are_those_of_librosa_and_the_reference():
     filters = acoustics.mel_filters(16_000, 400, 128)
     utils._mel_filters = lambda device, bins: filters
     torch.testing.assert_close(acoustics.log_mel(wave), utils.log_mel_spectrogram(wave), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("samples", [321, 8000, 47_999, 25 * 16_000])
+def test_what_is_heard_has_the_log_mels_and_the_lengths_of_the_reference(samples):
+    utils = oracle("utils")
+    ramp = np.linspace(0, 0.3, samples)
+    wave = (np.random.default_rng(samples).standard_normal(samples) * ramp).astype(np.float32)
+    expected = utils.log_mel_spectrogram(wave)
+    torch.testing.assert_close(features.log_mel(wave), expected, atol=1e-5, rtol=0)
+    _, lengths = utils.padding_mels([expected])
+    assert features.frame_count(samples) == expected.shape[1] == int(lengths[0]) + 2
+    assert features.embedding_count(expected.shape[1]) == utils.compute_token_num(expected.shape[1])
 
 
 def test_the_filter_bank_is_kaldi_s():

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from itertools import count
 from typing import Final
 
 from sayso.engine.request import GREEDY, Generation, Guide, Prompt, Sampling
 from sayso.items import Audio, UserInput
-from sayso.models.base import Done, ModelEvent, ModelRequest, Profile, Speech, Text
+from sayso.models.base import Done, ModelEvent, ModelRequest, Profile, Speech
 from sayso.models.base import Transcript as Heard
-from sayso.models.call_dialects import STEP_AUDIO
-from sayso.models.call_parser import CallParser
 from sayso.models.parts import Part
 from sayso.models.step_audio2.chat import Opening
-from sayso.models.step_audio2.interleave import CODES_PER_SECOND, Splitter, SpokenLine, stop_ids
+from sayso.models.step_audio2.interleave import CODES_PER_SECOND, SpokenLine, stop_ids
 from sayso.models.step_audio2.loaded import Loaded, Options, load_all
+from sayso.models.step_audio2.reader import Reader, sound
 from sayso.models.step_audio2.token2wav import SAMPLE_RATE_HZ
 from sayso.models.step_audio2.token2wav.stream import Stream
 from sayso.models.step_audio2.transcript import Transcript
@@ -91,14 +90,14 @@ class StepAudio2Model:
         guide = SpokenLine(loaded.tokenizer, ids, loaded.vocab_size)
         limit = TOKENS_PER_LETTER * len(text) + 5 * 2 * CODES_PER_SECOND
         request = self._generation(loaded, next(self._names), [loaded.chat.open("speak")], guide, max_tokens=limit)
-        stream = await self._loaded.use(_open_stream, voice, self.options.first_chunk_tokens)
+        stream = await self._open_voice(voice)
         words = text
         try:
             async for codes in _codes(loaded, request):
-                if audio := await self._loaded.use(_sound, stream, codes, False):
+                if audio := await self._loaded.use(sound, stream, codes, False):
                     yield Speech(audio, words)
                     words = ""
-            if audio := await self._loaded.use(_sound, stream, [], True):
+            if audio := await self._loaded.use(sound, stream, [], True):
                 yield Speech(audio, words)
         finally:
             stream.cancel()
@@ -120,8 +119,7 @@ class StepAudio2Model:
         generation = self._generation(
             loaded, name, prompt, guide, shared_tokens=len(talk.prefix.ids), seed=request.seed
         )
-        voice = await self._loaded.use(_open_stream, request.voice, self.options.first_chunk_tokens)
-        reader = _Reader(loaded, self._loaded, voice, push, opening)
+        reader = Reader(loaded.tokenizer, self._loaded, partial(self._open_voice, request.voice), push, opening)
         ids: list[int] = []
         stream = loaded.engine.generate(generation)
         try:
@@ -172,6 +170,9 @@ class StepAudio2Model:
             guide=guide,
         )
 
+    async def _open_voice(self, voice: str | None) -> Stream:
+        return await self._loaded.use(_open_stream, voice, self.options.first_chunk_tokens)
+
     async def _recognise(self, loaded: Loaded, audio: Audio) -> str:
         """What was said, as text: a request of its own, outside the conversation."""
         talk = Transcript(loaded.chat, load_prompt("step_audio2/recognise", "zh").template)
@@ -187,75 +188,6 @@ class StepAudio2Model:
             await stream.aclose()
             loaded.engine.release(request.session)
         return loaded.tokenizer.decode(i for i in ids if loaded.tokenizer.is_text(i)).strip()
-
-
-class _Reader:
-    """Turns a round's ids into events, and its codes into sound."""
-
-    def __init__(self, loaded: Loaded, part: Part[Loaded], voice: Stream, push: Push, opening: Opening) -> None:
-        self._loaded, self._part, self._voice, self._push = loaded, part, voice, push
-        tokenizer = loaded.tokenizer
-        self._splitter = Splitter(tokenizer, speaking=opening == "speak", in_call=opening == "call")
-        self._words, self._written = tokenizer.decoder(), tokenizer.decoder()
-        self._calls = CallParser(STEP_AUDIO)
-        self._codes: asyncio.Queue[int | None] = asyncio.Queue()
-        self._speaking = asyncio.create_task(self._speak())
-        if opening == "call":
-            self._parse("<tool_call>")
-
-    async def feed(self, token_id: int) -> None:
-        """The next id."""
-        part = self._splitter.feed(token_id)
-        if part is None:
-            return
-        match part.kind:
-            case "code":
-                self._codes.put_nowait(part.value)
-            case "spoken":
-                self._say(self._words.feed(token_id))
-            case "written" | "call":
-                if token_id == self._loaded.tokenizer.tool_call:
-                    await self._end_speech()  # what was said before a call is heard before it
-                self._parse(self._written.feed(token_id))
-            case _:
-                pass
-
-    async def finish(self) -> None:
-        """The round is over: the rest of everything."""
-        self._say(self._words.finish())
-        self._parse(self._written.finish())
-        for event in self._calls.close():
-            self._push(event)
-        await self._end_speech()
-
-    async def aclose(self) -> None:
-        """Stop speaking, whatever is left."""
-        self._voice.cancel()
-        self._speaking.cancel()
-        await asyncio.wait([self._speaking])
-
-    def _say(self, text: str) -> None:
-        if text:
-            self._push(Text(text))
-
-    def _parse(self, text: str) -> None:
-        for event in self._calls.feed(text):
-            self._push(event)
-
-    async def _end_speech(self) -> None:
-        self._codes.put_nowait(None)
-        await self._speaking
-
-    async def _speak(self) -> None:
-        done = False
-        while not done:
-            codes = [await self._codes.get()]
-            while not self._codes.empty():
-                codes.append(self._codes.get_nowait())
-            done = None in codes
-            audio = await self._part.use(_sound, self._voice, [code for code in codes if code is not None], done)
-            if audio is not None:
-                self._push(Speech(audio))
 
 
 async def _codes(loaded: Loaded, request: Generation) -> AsyncGenerator[list[int], None]:
@@ -282,14 +214,3 @@ def _opening(request: ModelRequest) -> Opening:
 
 def _open_stream(loaded: Loaded, voice: str | None, first_chunk_tokens: int) -> Stream:
     return loaded.token2wav.stream(voice or VOICES[0], first_chunk_tokens=first_chunk_tokens)
-
-
-def _sound(loaded: Loaded, stream: Stream, codes: list[int], last: bool) -> Audio | None:
-    """The samples that are due after these codes. Runs in the model's thread."""
-    import numpy as np
-
-    found = [stream.feed(codes)] if codes else []
-    if last:
-        found.append(stream.flush())
-    samples = np.concatenate(found) if found else np.zeros(0, np.float32)
-    return Audio(samples, SAMPLE_RATE_HZ) if len(samples) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -91,6 +91,30 @@ class Agent:
 
             return named(self.model or "embedded")
         return self.model
+
+    def variant(
+        self,
+        *,
+        instructions: str | None = None,
+        tools: Iterable[Tool[..., Any]] | None = None,
+        voice: str | None = None,
+    ) -> Agent:
+        """The same agent, with the same model and journal, that is told, may call or sounds something else.
+
+        Raises:
+            ToolDefinitionError: Two tools have one name.
+        """
+        changed = replace(
+            self,
+            instructions=self.instructions if instructions is None else instructions,
+            tools=self.tools if tools is None else tuple(tools),
+            voice=self.voice if voice is None else voice,
+        )
+        shared: dict[str, Any] = {"voice_model": self.voice_model, "waits": self.waits}
+        if changed.registry:
+            shared["call_journal"] = self.call_journal
+        changed.__dict__.update(shared)
+        return changed
 
     def session(
         self,

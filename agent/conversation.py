@@ -79,6 +79,21 @@ class Conversation:
         else:
             self.items += items
 
+    def take_input(self) -> UserInput | None:
+        """Take what the user said last out again, where nothing came after it: a turn will answer it."""
+        if self.items and isinstance(self.items[-1], UserInput):
+            self._last = None
+            return self.items.pop()  # pyright: ignore[reportReturnType]
+        return None
+
+    def remove(self, id: str) -> bool:
+        """Forget the item of this id, a call with its outputs; whether there was one."""
+        kept = [item for item in self.items if not _is_named(item, id)]
+        found = len(kept) < len(self.items)
+        if found:
+            self.items[:], self._last = kept, None
+        return found
+
     def settle(self, item: Item) -> None:
         """Take in what an open question came to, before the words that settled it."""
         self._earlier.append(item)
@@ -96,6 +111,10 @@ class Conversation:
         from sayso.speech.audio import concatenate
 
         return concatenate([unheard, audio])
+
+
+def _is_named(item: Item, id: str) -> bool:
+    return id == (item.call_id if isinstance(item, (ToolCall, ToolOutput)) else item.id)
 
 
 def in_doubt_items(entry: Entry) -> list[Item]:

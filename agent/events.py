@@ -5,10 +5,10 @@ Each event is frozen and carries four numbers that `Session` stamps: ``turn`` (1
 ``seq`` (strictly rising in a session) and ``time_s`` (the session clock). A turn that began in a pause of speech is
 told once it counts, with the times at which things happened.
 
-A turn reads: `TurnStarted`, `Heard`?, then rounds of `TextDelta`, `AudioDelta`, `Thought` and calls
-(`CallOpened`, `CallArguments`..., `CallReady`, `CallStarted`, `CallProgress`..., `CallFinished`), then exactly one of
-`TurnDone` or `TurnFailed`. `SpeechStarted` and `SpeechEnded` come from live audio, between or inside turns; the events
-of background calls and of approvals that expired come when they happen.
+A turn reads: `TurnStarted`, `Heard`?, then rounds of `TextDelta`, `AudioDelta`, `Thought` and calls (`CallOpened`,
+`CallArguments`..., `CallReady`, `CallStarted`, `CallProgress`..., `CallFinished`), each with a `RoundDone` where the
+model has written all of it, then exactly one of `TurnDone` or `TurnFailed`. `SpeechStarted` and `SpeechEnded` come from
+live audio, between or inside turns; the events of background calls and of approvals that expired come when they happen.
 """
 
 from __future__ import annotations
@@ -161,6 +161,22 @@ class CallFinished(Stamp):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoundDone(Stamp):
+    """The model's stream of one round ended; the calls that it made may still run.
+
+    Attributes:
+        calls: Their ids, in order.
+        prompt_tokens: Computed for this round, not those reused from a cache; 0 where the model does not tell.
+        completion_tokens: Generated; 0 where the model does not tell.
+    """
+
+    type: Literal["round_done"] = "round_done"
+    calls: tuple[str, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRequested(Stamp):
     """A call waits for a person, who is asked aloud; an app may answer with `Session.approve` or `Session.refuse`.
 
@@ -235,6 +251,7 @@ Event: TypeAlias = (
     | CallStarted
     | CallProgress
     | CallFinished
+    | RoundDone
     | ApprovalRequested
     | ApprovalResolved
     | Interrupted

@@ -25,13 +25,16 @@ MAX_QUESTION_S = 300.0
 """More is no question: it would keep the agent busy for minutes, and its model cannot hold it."""
 
 
-async def listen(what: Input, sample_rate_hz: int | None = None, *, hears: bool = True) -> UserInput | None:
+async def listen(
+    what: Input, sample_rate_hz: int | None = None, *, hears: bool = True, id: str = ""
+) -> UserInput | None:
     """Make a turn's input: words as they are, sound loaded and trimmed to its speech.
 
     Args:
         what: See `Input`; of live frames, the first utterance.
         sample_rate_hz: Needed for samples and frames.
         hears: Whether the model takes audio.
+        id: Of the item.
 
     Returns:
         The input, or None where the sound holds no speech.
@@ -43,7 +46,7 @@ async def listen(what: Input, sample_rate_hz: int | None = None, *, hears: bool 
     if isinstance(what, str):
         if not (text := what.strip()):
             raise UsageError("There is nothing to answer: the text is empty.", "Ask with some words.")
-        return UserInput(text)
+        return UserInput(text, id=id)
     if not hears:
         raise UsageError("This model takes no audio.", "Ask it with text.")
     if isinstance(what, AsyncIterable):
@@ -52,7 +55,7 @@ async def listen(what: Input, sample_rate_hz: int | None = None, *, hears: bool 
         audio = await _first_utterance(what, sample_rate_hz)
     else:
         audio = await asyncio.to_thread(_speech_in, what, sample_rate_hz)
-    return None if audio is None else UserInput(audio=audio)
+    return None if audio is None else UserInput(audio=audio, id=id)
 
 
 def _speech_in(what: Path | bytes | Audio | NDArray[Any], sample_rate_hz: int | None) -> Audio | None:

@@ -83,11 +83,26 @@ class UserInput:
         text: The words; for speech the transcript, empty until it was recognised.
         audio: The sound of a spoken turn, or None for a written one.
         language: BCP 47 tag of the language heard, or None where unknown.
+        id: Names the item where an app has to (`sayso.session.Session.remove`).
     """
 
     text: str = ""
     audio: Audio | None = field(default=None, compare=False, repr=False)
     language: str | None = None
+    id: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What the app tells the model in the middle of a conversation; the user neither said nor hears it.
+
+    Attributes:
+        text: The words.
+        id: As of a `UserInput`.
+    """
+
+    text: str
+    id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +113,13 @@ class AssistantReply:
         text: The words that were heard (all of them, or those before an interruption).
         token_ids: The exact ids that the model generated, where it exposes them; never re-rendered from text.
         interrupted: The user cut it off.
+        id: As of a `UserInput`.
     """
 
     text: str
     token_ids: tuple[int, ...] = ()
     interrupted: bool = False
+    id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +141,7 @@ class ToolOutput:
     status: CallStatus = "ok"
 
 
-Item: TypeAlias = UserInput | AssistantReply | ToolCall | ToolOutput
+Item: TypeAlias = UserInput | Instruction | AssistantReply | ToolCall | ToolOutput
 
 
 def unanswered_calls(items: Sequence[Item]) -> Mapping[str, ToolCall]:

@@ -5,52 +5,118 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from sayso.events import Event, Interrupted, SpeechEnded, SpeechStarted
-from sayso.intake import Frames
+from sayso.events import Interrupted, SpeechEnded, SpeechStarted
+from sayso.intake import listen
 from sayso.items import Audio
+from sayso.outbox import Push
+from sayso.streams import sole_exception
 
 if TYPE_CHECKING:
-    from sayso.session import Session
-    from sayso.speech.endpointing import SpeechEvent
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sayso.conductor import Conductor
+    from sayso.speech.endpointing import SpeechEvent, TurnEnds, Utterance
     from sayso.turns import Work
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class TurnTaking:
+    """Who speaks when.
+
+    Attributes:
+        ends: What counts as a turn; None: `sayso.speech.endpointing.TurnEnds` as it is.
+        barge_in: Whether speech interrupts a reply. Without it, what is said during a turn is not heard.
+        answers: Whether what was said is answered by itself; where not, it is added to the conversation.
+        new_id: Makes the id of each thing said (`sayso.items.UserInput.id`).
+    """
+
+    ends: TurnEnds | None = None
+    barge_in: bool = True
+    answers: bool = True
+    new_id: Callable[[], str] = lambda: ""
+
+
 class Live:
-    """One stream of frames talked through; see `sayso.session.Session.converse`."""
+    """One stream of frames talked through; see `sayso.session.Session.live`."""
 
     def __init__(
-        self, session: Session, push: Callable[[Event], None], played_ms: Callable[[], int | None], *, barge_in: bool
+        self,
+        conductor: Conductor,
+        push: Push,
+        sample_rate_hz: int,
+        played_ms: Callable[[], int | None],
+        taking: TurnTaking,
     ) -> None:
-        self._session = session
+        self._conductor = conductor
         self._push = push
+        self._rate_hz = sample_rate_hz
         self._played_ms = played_ms
-        self._barge_in = barge_in
-        self._deaf_ms = 0  # of the stream, before the endpointer was last reset
+        self.taking = taking
+        self._skipped_ms = 0  # of the stream, before the endpointer was last reset
         self._speaking = False
         self._attempt: asyncio.Event | None = None  # a turn that began in a pause: set once it counts
 
-    async def run(self, frames: Frames, sample_rate_hz: int) -> None:
-        """Until the frames end."""
+    async def __aenter__(self) -> Live:
+        """The stream begins."""
         from sayso.speech.endpointing import Endpointer
 
-        endpointer = Endpointer(sample_rate_hz)
-        with self._session.followed_by(self._push, self._tell_news):
-            async with asyncio.TaskGroup() as self._turns:
-                async for frame in frames:
-                    found = endpointer.feed(frame)
-                    if not self._barge_in and self._session.is_busy and self._attempt is None:
-                        self._deaf_ms += endpointer.position_ms
-                        self._speaking = False  # what was being said is not heard to its end
-                        endpointer.reset()
-                        continue
-                    for event in found:
-                        await self._take(event)
-                for event in endpointer.flush():
-                    await self._take(event)
+        self._endpointer = Endpointer(self._rate_hz, self.taking.ends)
+        self._following = self._conductor.followed_by(self._push, self._tell_news)
+        self._turns = asyncio.TaskGroup()
+        await self._turns.__aenter__()
+        self._following.__enter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        """The stream ends, or broke off."""
+        try:
+            if error is None:
+                await self.commit()
+            await self._turns.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            raise sole_exception(group) from None
+        finally:
+            self._following.__exit__(None, None, None)
+
+    @property
+    def position_ms(self) -> int:
+        """How much of the stream was looked at."""
+        return self._skipped_ms + self._endpointer.position_ms
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the user speaks."""
+        return self._speaking
+
+    async def hear(self, frame: NDArray[np.float32]) -> None:
+        """The next frame: mono float32, of any length."""
+        found = self._endpointer.feed(frame)
+        if not self.taking.barge_in and self._conductor.is_busy and self._attempt is None:
+            self.clear()  # what was being said is not heard to its end
+            return
+        for event in found:
+            await self._take(event)
+
+    async def commit(self) -> bool:
+        """What was said so far is a turn, whether the user has finished or not; whether there was anything."""
+        position_ms = self._endpointer.position_ms
+        found = self._endpointer.flush()
+        for event in found:
+            await self._take(event)
+        self._skipped_ms += position_ms
+        return bool(found)
+
+    def clear(self) -> None:
+        """Forget what was said since the last turn."""
+        self._skipped_ms += self._endpointer.position_ms
+        self._speaking = False
+        self._endpointer.reset()
 
     async def _take(self, found: SpeechEvent) -> None:
         from sayso.speech.endpointing import SpeechBegan, SpeechPaused, SpeechResumed, Utterance
@@ -59,50 +125,61 @@ class Live:
             case SpeechBegan():
                 self._speaking = True
                 await self._yield_floor()
-                self._session.events.tell(SpeechStarted(at_ms=self._deaf_ms + found.at_ms))
+                self._conductor.events.tell(SpeechStarted(at_ms=self._skipped_ms + found.at_ms))
             case SpeechPaused():
-                if self._session.may_anticipate:
+                if self.taking.answers and self._conductor.may_anticipate:
                     self._attempt = asyncio.Event()
                     await self._answer(found.audio, self._attempt)
             case SpeechResumed():
                 await self._withdraw()
             case Utterance():
-                if found.forced:  # it may hold more than the pause did
-                    await self._withdraw()
-                self._session.events.tell(SpeechEnded(at_ms=self._deaf_ms + found.end_ms))
-                attempt, self._attempt = self._attempt, None
-                if attempt is not None and self._session.is_busy:
-                    self._speaking = False
-                    self._session.confirm(attempt)
-                else:  # none began, or it was cut off
-                    await self._yield_floor()
-                    self._speaking = False  # not before: no late result may take this turn's place
-                    await self._answer(found.audio, None)
+                await self._end(found)
+
+    async def _end(self, utterance: Utterance) -> None:
+        if utterance.forced:  # it may hold more than the pause did
+            await self._withdraw()
+        self._conductor.events.tell(SpeechEnded(at_ms=self._skipped_ms + utterance.end_ms))
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None and self._conductor.is_busy:
+            self._speaking = False
+            self._conductor.turns.confirm(attempt)
+            return
+        await self._yield_floor()  # none began, or it was cut off
+        self._speaking = False  # not before: no late result may take this turn's place
+        if self.taking.answers:
+            await self._answer(utterance.audio, None)
+        else:
+            await self._keep(utterance.audio)
 
     async def _answer(self, audio: Audio, confirmed: asyncio.Event | None) -> None:
-        work = self._session.answer(self._session.with_unheard(audio))
+        work = self._conductor.answer(self._conductor.with_unheard(audio), id=self.taking.new_id())
         self._turns.create_task(self._turn(work, confirmed))
         await asyncio.sleep(0)  # let it begin, so that it counts as running
+
+    async def _keep(self, audio: Audio) -> None:
+        user = await listen(audio, id=self.taking.new_id())
+        if user is not None:
+            self._conductor.conversation.add([user], turn_runs=self._conductor.is_busy)
 
     async def _withdraw(self) -> None:
         if self._attempt is not None:
             self._attempt = None
-            await self._session.withdraw()
+            await self._conductor.turns.withdraw()
 
     async def _yield_floor(self) -> None:
         """Stop talking because the user does. A running turn tells that itself."""
-        running, played_ms = self._session.is_busy, self._played_ms()
-        if await self._session.interrupt(played_ms) and not running:
-            self._session.events.tell(Interrupted(played_ms=played_ms or 0))
+        running, played_ms = self._conductor.is_busy, self._played_ms()
+        if await self._conductor.turns.interrupt(played_ms) and not running:
+            self._conductor.events.tell(Interrupted(played_ms=played_ms or 0))
 
     def _tell_news(self) -> None:
         """Results came late: tell them, unless somebody speaks; what is not told now is looked at after each turn."""
-        if self._session.has_news and not self._speaking and not self._session.is_busy:
-            self._turns.create_task(self._turn(self._session.tell_news, None))
+        if self._conductor.has_news and not self._speaking and not self._conductor.is_busy:
+            self._turns.create_task(self._turn(self._conductor.tell_news, None))
 
     async def _turn(self, work: Work, confirmed: asyncio.Event | None) -> None:
         try:
-            await self._session.run_turn(work, self._push, confirmed)
+            await self._conductor.run_turn(work, self._push, confirmed)
         except AssertionError:
             raise  # a test's
         except Exception:

@@ -19,8 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import replace
 
 from sayso.bridge import Bridge, Waits
 from sayso.events import (
@@ -29,6 +28,7 @@ from sayso.events import (
     CallReady,
     Event,
     Heard,
+    RoundDone,
     Thought,
 )
 from sayso.items import Audio, Item, ToolCall, UserInput
@@ -45,7 +45,9 @@ from sayso.models.base import (
     Transcript,
     VoiceModel,
 )
+from sayso.reaction import Interpret, Reaction, Resume, Say, is_bundled, needs_no_answer, spoken_line
 from sayso.reply import Reply
+from sayso.session_context import check_voice
 from sayso.speech.lines import Filler
 from sayso.tools.context import Context
 from sayso.tools.executor import Executor
@@ -53,30 +55,13 @@ from sayso.tools.job import Job
 from sayso.tools.outcome import CallOutcome
 from sayso.tools.promises import announces_action
 from sayso.tools.round import NOW, Moment, Round
+from sayso.turn_options import TurnOptions
 from sayso.turn_policy import USUAL, Stage, TurnPolicy
 
 __all__ = ["Reaction", "Resume", "Say", "Stage", "Turn", "TurnPolicy", "spoken_line"]
 
 ROUNDS_USED_UP = "No more calls are possible in this turn. Answer with what you know."
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """What was heard decides: the call that waited is run."""
-
-    job: Job
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """What was heard decides: a fixed line is the answer."""
-
-    line: str
-
-
-Reaction: TypeAlias = Resume | Say
-Interpret: TypeAlias = Callable[[str, str | None], Reaction | None]
-"""From the words heard and their language to what they decide without the model, or None."""
+NOT_NOW = "{name} cannot be called in this turn. Answer with what you know, or call another tool."
 
 
 class Turn:
@@ -133,8 +118,10 @@ class Turn:
         self._started_s = self._now()
         self._bridge = Bridge(waits or Waits(), self._play_filler, self._now)
         self._reaction: Reaction | None = None
+        self._must_call = False  # some tool comes first
         self._forced = False  # a promised call was asked for once
         self._calls: list[ToolCall] = []  # of this round; arguments are filled in when the call closes
+        self._done = Done()
         self._open: set[int] = set()  # which of them are still being written
         self._call_count = 0
         self.items: list[Item] = []
@@ -166,6 +153,26 @@ class Turn:
                     await self._say(line)
                 case Resume(job):
                     await self._go_on(await self._run_approved(job))
+
+    def use(self, options: TurnOptions) -> None:
+        """Run this turn with other settings; before it is run.
+
+        Raises:
+            UsageError: There is no such tool or voice.
+        """
+        self._request, self._policy, self._must_call = options.applied(self._request, self._policy)
+        if options.voice is not None:
+            voice = check_voice(options.voice, self._model.profile.voices)
+            self._voice = lambda: voice
+
+    async def respond(self) -> None:
+        """Answer the conversation as it stands: it ends with a tool's output, say, or the agent speaks first.
+
+        Raises:
+            SaysoError: As `run`.
+        """
+        async with self._ending():
+            await self._go_on(await self._round(calls=self._policy.max_rounds > 0))
 
     async def follow(self, outcomes: Sequence[CallOutcome]) -> None:
         """Tell about results that came after their turns; they end the request's items already."""
@@ -209,7 +216,8 @@ class Turn:
             await self._say(self.asked[1])
             self.read_back = True
             return True
-        if all(outcome.silent and outcome.status == "ok" for outcome in outcomes) or self._bundled(outcomes):
+        changes = self._executor.changes_something
+        if needs_no_answer(outcomes) or is_bundled(self._reply.text, outcomes, changes, self._language):
             return True
         if self._can_say_lines and (line := spoken_line(outcomes)):
             await self._say(line)
@@ -222,16 +230,6 @@ class Turn:
             return False
         self._forced = announces_action(self._reply.text, self._language)
         return self._forced
-
-    def _bundled(self, outcomes: Sequence[CallOutcome]) -> bool:
-        """Whether the words that came with the calls are the reply: writes that worked, and no announcement."""
-        words = self._reply.text
-        return (
-            bool(words)
-            and all(outcome.status == "ok" and self._executor.changes_something(outcome.name) for outcome in outcomes)
-            and not announces_action(words, self._language)
-            and not words.rstrip().endswith(("?", "？"))
-        )
 
     @property
     def _can_say_lines(self) -> bool:
@@ -262,10 +260,11 @@ class Turn:
             items=(*self._request.items, *self.items),
             voice=self._voice(),
             allow_calls=calls,
-            force_call=self._forced and not self._call_count,
+            force_call=(self._forced or self._must_call) and not self._call_count,
         )
         self._calls.clear()
         self._open.clear()
+        self._done = Done()
         tools = self._new_round()
         try:
             async with tools, aclosing(self._model.respond(request)) as stream:
@@ -274,6 +273,7 @@ class Turn:
                     if self._reaction is not None:
                         return ()
                 self._reply.end_words()
+                self._emit_event(self._round_done())
                 for index in sorted(self._open):  # the stream broke off inside them
                     self._close(CallClose(index, None, ""), tools, allow_calls=True)
                 outcomes = await tools.outcomes()
@@ -282,6 +282,14 @@ class Turn:
         if outcomes:
             self._reach(Stage.tools_done)
         return outcomes
+
+    def _round_done(self) -> RoundDone:
+        calls = tuple(call.call_id for call in self._calls)
+        return RoundDone(
+            calls=calls,
+            prompt_tokens=self._done.prompt_tokens,
+            completion_tokens=self._done.completion_tokens,
+        )
 
     def _new_round(self) -> Round:
         return self._executor.round(self._context, self._emit_event, self._moment)
@@ -311,7 +319,9 @@ class Turn:
                 self._emit_event(CallArguments(call_id=self._calls[index].call_id, delta=delta))
             case CallClose():
                 self._close(event, tools, allow_calls=allow_calls)
-            case Text() | Speech() | Done():  # nothing inside a call is ever spoken, whatever a model streams
+            case Done():
+                self._done = event
+            case Text() | Speech():  # nothing inside a call is ever spoken, whatever a model streams
                 pass
 
     def _write(self, text: str) -> None:
@@ -338,6 +348,8 @@ class Turn:
         self._make_call(call)
         if not allow_calls:
             tools.refuse(call, ROUNDS_USED_UP)
+        elif all(call.name != spec.name for spec in self._request.tools) and call.name in self._executor.registry:
+            tools.refuse(call, NOT_NOW.format(name=call.name))
         elif event.arguments is None:
             tools.reject(call, event.raw)
         else:
@@ -356,8 +368,9 @@ class Turn:
                     self._play(piece.audio, piece.text)
 
     def _transcribe(self, text: str, language: str | None) -> None:
-        user = self.items[0]
-        assert isinstance(user, UserInput)
+        user = self.items[0] if self.items else None
+        if not isinstance(user, UserInput):  # nobody spoke in this turn
+            return
         self.items[0] = replace(user, text=text, language=language)
         self._heard(text, language)
 
@@ -384,9 +397,3 @@ class Turn:
     def _play_filler(self, audio: Audio, text: str) -> None:
         self._reach(Stage.first_sound)
         self._reply.fill(audio, text)
-
-
-def spoken_line(outcomes: Sequence[CallOutcome]) -> str | None:
-    """What to say where every tool worked and said its result itself; None where the model has to phrase it."""
-    lines = [outcome.say for outcome in outcomes if outcome.status == "ok" and outcome.say]
-    return " ".join(lines) if lines and len(lines) == len(outcomes) else None

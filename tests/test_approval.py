@@ -190,7 +190,7 @@ def test_whoever_follows_is_told_when_it_expires() -> None:
     async def main() -> None:
         told: list[Event] = []
         async with Bank().session(ask(), approval_s=10) as session:
-            with session.events.to(told.append):
+            with session.conductor.events.to(told.append):
                 events = (await session.ask("Send Ann fifty")).events
                 await asyncio.sleep(60)
         (asked,) = (event for event in events if isinstance(event, ApprovalRequested))
@@ -529,11 +529,11 @@ def test_a_guess_is_not_made_while_something_waits() -> None:
     async def main() -> None:
         bank = Bank()
         async with bank.session(ask()) as session:
-            assert session.may_anticipate
+            assert session.conductor.may_anticipate
             await session.ask("Send Ann fifty")
-            assert not session.may_anticipate
+            assert not session.conductor.may_anticipate
             await asyncio.sleep(60)
-            assert session.may_anticipate
+            assert session.conductor.may_anticipate
 
     run(main())
 
@@ -543,9 +543,11 @@ def test_a_withdrawn_guess_asks_nobody() -> None:
         bank = Bank()
         async with bank.session(ask()) as session:
             events: list[Event] = []
-            turn = asyncio.create_task(session.run_turn(session.answer("Send"), events.append, asyncio.Event()))
+            turn = asyncio.create_task(
+                session.conductor.run_turn(session.conductor.answer("Send"), events.append, asyncio.Event())
+            )
             await asyncio.sleep(1)
-            await session.withdraw()
+            await session.conductor.turns.withdraw()
             await turn
             assert (events, session.history, session.approval, bank.sent) == ([], (), None, [])
 
@@ -574,7 +576,7 @@ async def is_called(row: dict[str, Any]) -> bool:
         await session.ask("Do it")
         assert session.approval is not None and called == []
         user = UserInput(row["answer"], language=row["language"])
-        await session.run_turn(lambda turn: turn.run(user), lambda event: None)
+        await session.conductor.run_turn(lambda turn: turn.run(user), lambda event: None)
         assert called in ([], [row["arguments"]])
         return bool(called)
 

@@ -183,10 +183,12 @@ def test_a_guess_that_was_right_costs_nothing_twice() -> None:
         async with Agent(tools=[book], model=model, journal=Journal()).session() as session:
             events: list[Event] = []
             confirmed = asyncio.Event()
-            turn = asyncio.create_task(session.run_turn(session.answer("Book"), events.append, confirmed))
+            turn = asyncio.create_task(
+                session.conductor.run_turn(session.conductor.answer("Book"), events.append, confirmed)
+            )
             await asyncio.sleep(2)
             assert (ran, events, session.history) == ([], [], ())
-            session.confirm(confirmed)
+            session.conductor.turns.confirm(confirmed)
             await turn
             assert ran == [2.0] and len(model.requests) == 2
             assert [event.seq for event in events] == list(range(1, len(events) + 1))

@@ -224,19 +224,21 @@ class Conversation:
 
     async def do_guessed(self, calls: list[Any], at_s: int, right: bool) -> None:
         words, labels = self.plan(calls)
-        if not self.session.may_anticipate:
+        if not self.session.conductor.may_anticipate:
             return
         confirmed = asyncio.Event()
-        turn = asyncio.create_task(self.session.run_turn(self.session.answer(words), lambda event: None, confirmed))
+        turn = asyncio.create_task(
+            self.session.conductor.run_turn(self.session.conductor.answer(words), lambda event: None, confirmed)
+        )
         await asyncio.sleep(at_s)
         if labels & set(self.world.entered):
             self.world.broken.append(f"{words} began to write before it was certain")
         if right:
-            self.session.confirm(confirmed)
+            self.session.conductor.turns.confirm(confirmed)
         else:
             self.world.withdrawn |= labels
             known = self.session.history
-            await self.session.withdraw()
+            await self.session.conductor.turns.withdraw()
             if self.session.history[: len(known)] != known or any(
                 isinstance(item, ToolCall) and item.arguments["label"] in labels for item in self.session.history
             ):

@@ -200,12 +200,14 @@ def test_a_guess_begins_nothing_in_the_background(right: bool) -> None:
         events: list[Event] = []
         async with session_of([order], (None, call("order", what="tea", seconds=2)), (None, say("Yes."))) as session:
             confirmed = asyncio.Event()
-            turn = asyncio.create_task(session.run_turn(session.answer("Order tea"), events.append, confirmed))
+            turn = asyncio.create_task(
+                session.conductor.run_turn(session.conductor.answer("Order tea"), events.append, confirmed)
+            )
             await asyncio.sleep(1)
             if right:
-                session.confirm(confirmed)
+                session.conductor.turns.confirm(confirmed)
             else:
-                await session.withdraw()
+                await session.conductor.turns.withdraw()
             await turn
             await asyncio.sleep(9)
             if right:
@@ -449,7 +451,7 @@ def test_a_thread_that_comes_back_late_is_offered() -> None:
             assert [entry.status for entry in journal.entries(session.id)] == ["timeout"]
             assert not session.has_news
             came = asyncio.Event()
-            with session.followed_by(lambda event: None, came.set):
+            with session.conductor.followed_by(lambda event: None, came.set):
                 go_on.set()
                 await came.wait()
             assert [status for status, _ in outputs(session)] == ["timeout", "ok"]

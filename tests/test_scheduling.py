@@ -178,9 +178,11 @@ def test_a_guess_replaces_nothing_before_it_counts() -> None:
             await asyncio.sleep(0.5)
             await session.interrupt()  # the write runs on
             await turn
-            guess = asyncio.create_task(session.run_turn(session.answer("Turn"), lambda e: None, asyncio.Event()))
+            guess = asyncio.create_task(
+                session.conductor.run_turn(session.conductor.answer("Turn"), lambda e: None, asyncio.Event())
+            )
             await asyncio.sleep(0.5)
-            await session.withdraw()
+            await session.conductor.turns.withdraw()
             await guess
             await asyncio.sleep(5)
             assert [(kind, at_s) for kind, _, at_s in doors.log] == [("begin", 0), ("end", 2)]

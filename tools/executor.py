@@ -90,6 +90,15 @@ class Executor:
         self._journal = journal
         self._clock = clock
 
+    def use(self, tools: Iterable[Tool]) -> None:
+        """Go on with other tools; calls at work end as they began.
+
+        Raises:
+            ToolDefinitionError: See `Registry`.
+        """
+        self.registry = Registry(tools)
+        self._tools = dict(self.registry)
+
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
         """The tools as a model sees them."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from sayso.items import Audio, Item, JsonObject, ToolSpec
+from sayso.voices import Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Profile:
         rolls_back: It can cut its own cache at the last token that was heard.
         sample_rate_hz: Of the audio it speaks; 0 where it does not speak.
         voices: Names that `ModelRequest.voice` accepts; the first is the default.
+        voice_facts: What is known of them, where anything is.
         languages: BCP 47 tags of what it understands; empty where unknown.
         context_tokens: How long a conversation may be, or 0 where unknown.
     """
@@ -38,6 +40,7 @@ class Profile:
     rolls_back: bool = False
     sample_rate_hz: int = 0
     voices: tuple[str, ...] = ()
+    voice_facts: tuple[Voice, ...] = ()
     languages: tuple[str, ...] = ()
     context_tokens: int = 0
 
@@ -47,7 +50,7 @@ class ModelRequest:
     """One round of generation: a conversation in, a stream of `ModelEvent` out.
 
     Attributes:
-        items: The conversation; the last item is what to answer.
+        items: The conversation; the last item is what to answer. Empty where the agent speaks first.
         instructions: The agent's system text.
         tools: What may be called; the same tuple for a whole session, so that its prefix can be cached.
         voice: One of the profile's voices, or None for the default.
@@ -57,6 +60,8 @@ class ModelRequest:
         transcribe: The words of the last user item decide something: a `Transcript` is wanted before all else, also
             from a model that needs none.
         seed: For sampling; None leaves it to the model.
+        max_tokens: Most tokens of this round; None leaves it to the model.
+        temperature: For sampling; None leaves it to the model.
     """
 
     items: Sequence[Item]
@@ -68,6 +73,8 @@ class ModelRequest:
     force_call: bool = False
     transcribe: bool = False
     seed: int | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

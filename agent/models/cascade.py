@@ -124,7 +124,7 @@ class CascadeModel:
 
     async def _hear(self, request: ModelRequest, push: Push) -> ModelRequest | None:
         """The request with words in place of sound; None where there were none."""
-        last = request.items[-1]
+        last = request.items[-1] if request.items else None
         if not isinstance(last, UserInput) or last.text or last.audio is None:
             return request
         self._recognizer.start()

@@ -10,7 +10,17 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
-from sayso.items import AssistantReply, Item, JsonObject, ToolCall, ToolExample, ToolOutput, ToolSpec, UserInput
+from sayso.items import (
+    AssistantReply,
+    Instruction,
+    Item,
+    JsonObject,
+    ToolCall,
+    ToolExample,
+    ToolOutput,
+    ToolSpec,
+    UserInput,
+)
 from sayso.models.call_parser import CONSTRAINED_PREFIX
 from sayso.models.llm.grammar import SPEECH, compact
 from sayso.prompts import load
@@ -188,6 +198,8 @@ def _render_item(item: Item, language: str) -> str:
     match item:
         case UserInput(text=text):
             return _turn("user", _short(text, MAX_INPUT_CHARS))
+        case Instruction(text=text):
+            return _turn("system", _short(text, MAX_INPUT_CHARS))
         case AssistantReply(text=text):
             return _turn("assistant", answer_text(SPEECH, {"say": text.strip()}))
         case ToolCall(name=name, arguments=arguments):

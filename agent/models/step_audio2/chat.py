@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from sayso.items import Audio, JsonObject, ToolOutput, ToolSpec, UserInput
+from sayso.items import Audio, Instruction, JsonObject, ToolOutput, ToolSpec, UserInput
 from sayso.models.step_audio2.tokenizer import Tokenizer
 
 SUMMARY: Final = "请用口语化形式总结检索结果，简短地回答用户的问题。"
@@ -96,8 +96,10 @@ class ChatFormat:
         """What the assistant's message begins with."""
         return self.tokenizer.encode_marked(_OPENINGS[opening])
 
-    def user(self, item: UserInput) -> list[Segment]:
-        """What a user said: the sound where it is kept, else the words."""
+    def user(self, item: UserInput | Instruction) -> list[Segment]:
+        """What a user said: the sound where it is kept, else the words; or what the app tells the model."""
+        if isinstance(item, Instruction):
+            return [tuple(self.message("system", item.text))]
         if item.audio is None:
             return [tuple(self.message("human", item.text))]
         return [tuple(self.header("human")), Sound(item.audio), (self._end,)]

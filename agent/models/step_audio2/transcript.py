@@ -7,14 +7,15 @@ and every turn computes the whole history again). Where a history was cut, what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal, TypeAlias
 
-from sayso.items import AssistantReply, Item, ToolCall, ToolOutput, ToolSpec, UserInput
+from sayso.items import AssistantReply, Instruction, Item, ToolCall, ToolOutput, ToolSpec, UserInput
 from sayso.models.step_audio2.chat import ChatFormat, Opening, Segment
-from sayso.models.step_audio2.interleave import closed, split, up_to_text
+from sayso.models.step_audio2.interleave import Splitter, closed, split, up_to_text
+from sayso.models.step_audio2.tokenizer import Tokenizer
 
 _Made: TypeAlias = AssistantReply | ToolCall
 
@@ -89,7 +90,7 @@ class Transcript:
             run = list(group)
             self._items += run
             if kind == "user":
-                self._shown += [self._chat.user(item) for item in run if isinstance(item, UserInput)]
+                self._shown += [self._chat.user(item) for item in run if isinstance(item, UserInput | Instruction)]
                 continue
             if kind == "output":
                 outputs = [item for item in run if isinstance(item, ToolOutput)]
@@ -145,20 +146,19 @@ class Transcript:
         if calls != ids.count(tokenizer.tool_call) + in_call:
             return None
         replies = [item for item in run if isinstance(item, AssistantReply)]
-        said = "".join(reply.text for reply in replies)
-        before = ids[: ids.index(tokenizer.tool_call)] if calls and not in_call else () if in_call else ids[:-1]
-        found = split(tokenizer, before, speaking=speaking)
-        text = _letters(tokenizer.decode(found.text if speaking else found.after))
-        if _letters(said) == text:
+        said = _letters("".join(reply.text for reply in replies))
+        if said == _letters(tokenizer.decode(_words(tokenizer, ids, speaking=speaking, in_call=in_call))):
             return ids
-        if not (replies and replies[-1].interrupted and speaking and text.startswith(_letters(said))):
+        before = ids[: ids.index(tokenizer.tool_call)] if calls and not in_call else () if in_call else ids[:-1]
+        text = _letters(tokenizer.decode(split(tokenizer, before, speaking=speaking).text))
+        if not (replies and replies[-1].interrupted and speaking and text.startswith(said)):
             return None
         cut = up_to_text(tokenizer, before, said)
-        return (*cut, tokenizer.tts_end, *(ids[len(before) :] if calls else (tokenizer.eot,)))
+        return (*cut, tokenizer.tts_end, *_calls(tokenizer, ids), tokenizer.eot)
 
 
 def _kind(item: Item) -> Literal["user", "made", "output"]:
-    return "user" if isinstance(item, UserInput) else "output" if isinstance(item, ToolOutput) else "made"
+    return "user" if isinstance(item, UserInput | Instruction) else "output" if isinstance(item, ToolOutput) else "made"
 
 
 def _is_same(held: Item, item: Item) -> bool:
@@ -166,6 +166,24 @@ def _is_same(held: Item, item: Item) -> bool:
     if isinstance(held, UserInput) and isinstance(item, UserInput) and (held.audio or item.audio):
         return held.audio is item.audio
     return held == item
+
+
+def _words(
+    tokenizer: Tokenizer, ids: Sequence[int], *, speaking: bool = False, in_call: bool = False
+) -> Iterator[int]:
+    """The ids of what was said and written, outside calls."""
+    splitter = Splitter(tokenizer, speaking=speaking, in_call=in_call)
+    for token_id in ids:
+        if (part := splitter.feed(token_id)) is not None and part.kind in ("spoken", "written"):
+            yield token_id
+
+
+def _calls(tokenizer: Tokenizer, ids: Sequence[int]) -> Iterator[int]:
+    """The ids of the calls."""
+    splitter = Splitter(tokenizer)
+    for token_id in ids:
+        if (part := splitter.feed(token_id)) is not None and part.kind == "call":
+            yield token_id
 
 
 def _joined(segments: Sequence[Segment]) -> list[Segment]:

@@ -62,6 +62,18 @@ def step_tokenizer(checkpoint_files: Path) -> Any:
     return Tokenizer.load(checkpoint_files)
 
 
+@pytest.fixture(scope="session")
+def tiny_checkpoint(checkpoint_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of Step-Audio 2 mini with random weights at tiny size, and the real tokenizer."""
+    for package in ("torch", "xgrammar", "onnx"):
+        pytest.importorskip(package, reason="the extra step-audio is not installed")
+    from sayso.models.step_audio2.random_weights import write_random
+    from sayso.models.step_audio2.token2wav import write_random as write_token2wav
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    return write_random(folder, tiny=True, seed=0, tokenizer=checkpoint_files, token2wav=write_token2wav)
+
+
 @cache
 def _tiny_decoder(vocab: int) -> Any:
     import torch

@@ -327,6 +327,26 @@ def test_base_has_no_roles(chat: ChatFormat) -> None:
     assert len(chat.plain(["a"])) == 1
 
 
+@pytest.mark.parametrize("heard", ["Let me look. There.", "Let me"])
+def test_what_is_said_behind_a_call_is_kept_by_its_ids(chat: ChatFormat, heard: str) -> None:
+    tokenizer = chat.tokenizer
+    call = '<tool_call>function\nsearch\n{"query": "news"}</tool_call>'
+    before, behind = spoken(chat, "Let me look.", stop=False), spoken(chat, "There.")
+    ids = [*before, *tokenizer.encode_marked(call), tokenizer.tts_start, *behind]
+    transcript = Transcript(chat)
+    transcript.prompt([ASKED], "speak")
+    transcript.generated(ids, "speak")
+    if heard == "Let me":  # what was not heard goes, the call stays
+        made = [AssistantReply("Let me", interrupted=True), CALLED]
+        text = shown(chat, transcript.prompt([ASKED, *made, FOUND], "speak"))
+        assert f"<tts_end>{call}<|EOT|>" in text and "There" not in text
+        return
+    made = [AssistantReply("Let me look."), CALLED, AssistantReply("There.")]
+    prompt = ids_of(transcript.prompt([ASKED, *made, FOUND], "speak"))
+    start = prompt.index(tokenizer.tts_start) + 1
+    assert prompt[start : start + len(ids)] == ids
+
+
 def test_think_has_two_passes(chat: ChatFormat) -> None:
     tokenizer = chat.tokenizer
     thought = tokenizer.encode("他很高兴。\n")

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra step-audio is not installed")
+pytest.importorskip("torch", reason="the extra step-audio is not installed")
 pytest.importorskip("xgrammar", reason="the extra step-audio is not installed")
+
+import torch
 
 from sayso.errors import ModelError
 from sayso.models.base import CallClose, CallOpen, ModelEvent, Speech, Text

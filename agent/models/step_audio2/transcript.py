@@ -168,9 +168,7 @@ def _is_same(held: Item, item: Item) -> bool:
     return held == item
 
 
-def _words(
-    tokenizer: Tokenizer, ids: Sequence[int], *, speaking: bool = False, in_call: bool = False
-) -> Iterator[int]:
+def _words(tokenizer: Tokenizer, ids: Sequence[int], *, speaking: bool = False, in_call: bool = False) -> Iterator[int]:
     """The ids of what was said and written, outside calls."""
     splitter = Splitter(tokenizer, speaking=speaking, in_call=in_call)
     for token_id in ids:

@@ -18,8 +18,8 @@ from sayso.models.cascade import CascadeModel
 from sayso.models.parts import Part
 from sayso.models.whisper import Recognition
 from sayso.result import TurnResult
-from sayso.speech.tts.base import Voice
 from sayso.testing import tone
+from sayso.voices import Voice
 
 RATE_HZ = 16_000
 QUESTION = Path(__file__).parent.parent / "examples" / "questions" / "what_time.wav"

@@ -20,7 +20,7 @@ from sayso.cli_models import models_app
 from sayso.errors import IntegrityError, ModelMissingError, ModelStoreError, UsageError
 from sayso.models.store import Bars, Lines, Store, load_manifest, parse_manifest, terminal_progress
 from sayso.models.store.assemble import Assembly, part_of
-from sayso.models.store.manifest import Archive, File, PackageSource, Piece
+from sayso.models.store.manifest import Archive, File, PackageSource, Piece, WebSource
 from sayso.models.store.notice import notice_text
 from sayso.models.store.progress import meter
 
@@ -41,7 +41,7 @@ def test_the_language_models_are_the_official_files():
 
 def test_every_artefact_can_be_had_without_an_account():
     for artefact in load_manifest():
-        assert any(isinstance(source, PackageSource) for source in artefact.sources), artefact.name
+        assert any(isinstance(source, PackageSource | WebSource) for source in artefact.sources), artefact.name
 
 
 def test_the_default_and_the_small_set_hear_think_and_speak():

@@ -17,7 +17,8 @@ from sayso.models.llm import LlamaModel, LlmOptions
 from sayso.models.parts import Part
 from sayso.models.store import Store
 from sayso.settings import cache_root
-from sayso.speech.tts.base import Synthesizer, Voice
+from sayso.speech.tts.base import Synthesizer
+from sayso.voices import Voice
 
 Size: TypeAlias = Literal["default", "small"]
 Engine: TypeAlias = Literal["kokoro", "piper"]
@@ -57,6 +58,7 @@ def _embedded(size: Size, tts: Engine, language: str | None) -> CascadeModel:
             forces_calls=True,
             sample_rate_hz=voice.sample_rate_hz,
             voices=tuple(known.name for known in voice.voices),
+            voice_facts=voice.voices,
             languages=("en",) if english else (),
             context_tokens=CONTEXT_TOKENS,
         ),

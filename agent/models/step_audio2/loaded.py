@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -15,13 +16,15 @@ from sayso.engine.grammar import Banned, CallGrammar, Grammars
 from sayso.engine.masks import all_but
 from sayso.engine.request import Guide, Piece, Vectors
 from sayso.engine.torch_engine import TorchEngine
+from sayso.errors import UsageError
 from sayso.items import Audio, ToolSpec
 from sayso.models.step_audio2.chat import ChatFormat, Segment, Sound
 from sayso.models.step_audio2.checkpoint import load
+from sayso.models.step_audio2.clips import no_voice, read_clip, voices_of
 from sayso.models.step_audio2.decoder import CachedDecoder, KvCache
 from sayso.models.step_audio2.encoder import AudioEncoder
 from sayso.models.step_audio2.features import pieces, to_mono16k
-from sayso.models.step_audio2.token2wav import Token2Wav
+from sayso.models.step_audio2.token2wav import Token2Wav, Voice
 from sayso.models.step_audio2.tokenizer import Tokenizer
 from sayso.settings import cache_root
 
@@ -73,6 +76,7 @@ class Loaded:
         token2wav: Speaks; used in one thread.
         grammars: Compiles the tools' schemas.
         vocab_size: Width of the logits.
+        clips: The voices; the first is the default.
     """
 
     tokenizer: Tokenizer
@@ -82,8 +86,10 @@ class Loaded:
     token2wav: Token2Wav
     grammars: Grammars
     vocab_size: int
+    clips: Mapping[str, Path]
     _sounds: OrderedDict[str, list[Tensor]] = field(default_factory=OrderedDict[str, "list[Tensor]"])
     _grammar: tuple[tuple[ToolSpec, ...], CallGrammar] | None = None
+    _voices: dict[str, Voice] = field(default_factory=dict[str, Voice])
 
     def prompt(self, segments: list[Segment]) -> list[Piece]:
         """A prompt for the engine; sounds that are new are encoded here. Blocks.
@@ -106,6 +112,25 @@ class Loaded:
             alternatives = [(f"function\n{tool.name}\n", tool.parameters) for tool in tools]
             self._grammar = tools, self.grammars.compile(alternatives)
         return self._grammar[1].guide(armed=armed)
+
+    def voice(self, name: str | None) -> Voice:
+        """A voice by name, prepared; the default one for None. Blocks for a second where it is new; from any thread.
+
+        Raises:
+            UsageError: There is no such voice.
+            AudioError: Its clip cannot be used.
+            ModelMissingError: There is no voice at all, or what prepares voices is missing.
+        """
+        if not self.clips:
+            raise no_voice()
+        name = next(iter(self.clips)) if name is None else name
+        if name not in self.clips:
+            raise UsageError(
+                f"Step-Audio 2 has no voice {name!r}, and mixes none.", f"There are: {', '.join(self.clips)}."
+            )
+        if name not in self._voices:
+            self._voices[name] = self.token2wav.voice(read_clip(self.clips[name]))
+        return self._voices[name]
 
     def _heard(self, audio: Audio) -> list[Piece]:
         from sayso.speech.audio import resample
@@ -158,4 +183,5 @@ def load_all(options: Options) -> Loaded:
             close_id=tokenizer.tool_call_end,
         ),
         vocab_size=network.vocab_size,
+        clips={clip.voice.name: clip.path for clip in voices_of(options.folder)},
     )

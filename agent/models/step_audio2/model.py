@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -14,17 +15,17 @@ from sayso.models.base import Done, ModelEvent, ModelRequest, Profile, Speech
 from sayso.models.base import Transcript as Heard
 from sayso.models.parts import Part
 from sayso.models.step_audio2.chat import Opening
+from sayso.models.step_audio2.clips import DEFAULT_VOICES, voices_of
 from sayso.models.step_audio2.interleave import CODES_PER_SECOND, SpokenLine, stop_ids
 from sayso.models.step_audio2.loaded import Loaded, Options, load_all
 from sayso.models.step_audio2.reader import Reader, sound
-from sayso.models.step_audio2.token2wav import SAMPLE_RATE_HZ
+from sayso.models.step_audio2.token2wav import SAMPLE_RATE_HZ, Voice
 from sayso.models.step_audio2.token2wav.stream import Stream
 from sayso.models.step_audio2.transcript import Transcript
 from sayso.prompts import load as load_prompt
 from sayso.streams import pushed
 
 Push = Callable[[ModelEvent], None]
-VOICES: Final = ("default_female", "default_male")
 TOKENS_PER_LETTER: Final = 8
 """More than any line takes: a letter is at most 1.5 ids of text, with four of sound behind each."""
 MAX_TRANSCRIPT_TOKENS: Final = 256
@@ -41,6 +42,7 @@ class StepAudio2Model:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        voices = tuple(clip.voice for clip in voices_of(options.folder)) or DEFAULT_VOICES
         self.profile = Profile(
             name="step-audio-2-mini",
             hears=True,
@@ -51,7 +53,8 @@ class StepAudio2Model:
             keeps_audio=True,
             rolls_back=True,
             sample_rate_hz=SAMPLE_RATE_HZ,
-            voices=VOICES,
+            voices=tuple(voice.name for voice in voices),
+            voice_facts=voices,
             languages=("zh", "en", "ja", "yue"),
             context_tokens=options.max_length,
         )
@@ -171,7 +174,9 @@ class StepAudio2Model:
         )
 
     async def _open_voice(self, voice: str | None) -> Stream:
-        return await self._loaded.use(_open_stream, voice, self.options.first_chunk_tokens)
+        loaded = await self._loaded.get()
+        prepared = await asyncio.to_thread(loaded.voice, voice)  # a new one takes a second, and others are speaking
+        return await self._loaded.use(_open_stream, prepared, self.options.first_chunk_tokens)
 
     async def _recognise(self, loaded: Loaded, audio: Audio) -> str:
         """What was said, as text: a request of its own, outside the conversation."""
@@ -212,5 +217,5 @@ def _opening(request: ModelRequest) -> Opening:
     return "speak" if request.speak else "write"
 
 
-def _open_stream(loaded: Loaded, voice: str | None, first_chunk_tokens: int) -> Stream:
-    return loaded.token2wav.stream(voice or VOICES[0], first_chunk_tokens=first_chunk_tokens)
+def _open_stream(loaded: Loaded, voice: Voice, first_chunk_tokens: int) -> Stream:
+    return loaded.token2wav.stream(voice, first_chunk_tokens=first_chunk_tokens)

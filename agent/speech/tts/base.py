@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from sayso.errors import UsageError
 from sayso.items import Audio, Samples
+from sayso.voices import Voice
 
 SILENCE_MARGIN_S = 0.04
 """How much of the silence round speech `trim_silence` keeps at each end."""
@@ -18,23 +18,6 @@ SILENCE_MARGIN_S = 0.04
 _FRAME_S = 0.01
 _FLOOR_DB = -50.0
 _PEAK = 0.98
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """A voice of an engine.
-
-    Attributes:
-        name: What `Synthesizer.synthesize` takes.
-        language: BCP 47 tag of the language it was made for; ``und`` where unknown.
-        gender: As it sounds.
-        description: A few words for people: pitch, pace, brightness.
-    """
-
-    name: str
-    language: str
-    gender: Literal["female", "male", "unknown"] = "unknown"
-    description: str = ""
 
 
 @runtime_checkable

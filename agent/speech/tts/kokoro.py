@@ -16,10 +16,11 @@ import numpy as np
 
 from sayso.errors import ModelError, ModelMissingError, UsageError
 from sayso.items import Audio, Samples
-from sayso.speech.tts.base import Voice, check_speed, finish, silence, trim_silence
+from sayso.speech.tts.base import check_speed, finish, silence, trim_silence
 from sayso.speech.tts.g2p import EnglishFrontEnd, Pronouncer, make_pronouncer, script_language
 from sayso.speech.tts.kokoro_cache import fast_graph
 from sayso.speech.tts.kokoro_voices import StyleTable, VoiceFolder
+from sayso.voices import Voice
 
 SAMPLE_RATE_HZ = 24_000
 MAX_TOKENS = 510

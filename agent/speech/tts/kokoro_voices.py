@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sayso.errors import IntegrityError, ModelMissingError, UsageError
-from sayso.speech.tts.base import Voice, unknown_voice
+from sayso.speech.tts.base import unknown_voice
+from sayso.voices import Voice
 
 StyleTable = NDArray[np.float32]
 """Shape (rows, 1, 256), float32: the style for each number of tokens, from 0 on."""

@@ -15,10 +15,11 @@ import numpy as np
 
 from sayso.errors import IntegrityError, ModelMissingError
 from sayso.items import Audio
-from sayso.speech.tts.base import Voice, check_speed, finish, silence, unknown_voice
+from sayso.speech.tts.base import check_speed, finish, silence, unknown_voice
 from sayso.speech.tts.g2p_english import split_lexicon
 from sayso.speech.tts.normalize import normalize
 from sayso.speech.tts.plain import plain
+from sayso.voices import Voice
 
 
 class Piper:

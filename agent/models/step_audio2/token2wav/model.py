@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sayso.errors import UsageError
 from sayso.models.step_audio2.arithmetic import as_written
+from sayso.models.step_audio2.clips import default_clips
 from sayso.models.step_audio2.token2wav.acoustics import LOG_MEL_BINS
 from sayso.models.step_audio2.token2wav.campplus import SpeakerNet
 from sayso.models.step_audio2.token2wav.files import fill, read_tensors
@@ -48,7 +49,6 @@ from sayso.models.step_audio2.token2wav.vocode import blank_state, vocode
 from sayso.models.step_audio2.token2wav.voices import (
     Voice,
     VoiceMaker,
-    default_clips,
     fingerprint,
 )
 from sayso.speech.audio import Source, load

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sayso.items import Audio
+from sayso.models.step_audio2.clips import DEFAULT_VOICES
 from sayso.models.step_audio2.token2wav.campplus import write_stand_in
 from sayso.models.step_audio2.token2wav.flow import Flow
 from sayso.models.step_audio2.token2wav.hift import Vocoder
@@ -24,7 +25,6 @@ from sayso.models.step_audio2.token2wav.sizes import (
     S3Sizes,
     flow_yaml,
 )
-from sayso.models.step_audio2.token2wav.voices import DEFAULT_VOICES
 from sayso.speech.audio import save
 
 CLIP_SECONDS = 2.0
@@ -60,8 +60,8 @@ def write_random(folder: str | Path, *, tiny: bool, seed: int = 0) -> Path:
     tokenizer = randomised(SpeechTokenizer(s3_sizes), seed + 2).state_dict()
     write_weights(tokenizer, folder / "speech_tokenizer_v2_25hz.onnx")
     write_stand_in(folder / "campplus.onnx", seed=seed)
-    for name, pitch_hz in zip(DEFAULT_VOICES, (210.0, 120.0), strict=True):
-        save(folder / f"{name}.wav", _hummed(pitch_hz, seed))
+    for voice, pitch_hz in zip(DEFAULT_VOICES, (210.0, 120.0), strict=True):
+        save(folder / f"{voice.name}.wav", _hummed(pitch_hz, seed))
     return folder
 
 

@@ -35,7 +35,6 @@ from sayso.models.step_audio2.token2wav.sizes import (
 SHORTEST_S = 0.5
 LONGEST_S = 60.0
 """A prompt's frames are kept on the device: 1.3 MB each at full size in float32."""
-DEFAULT_VOICES = ("default_female", "default_male")
 KEPT_IN_MEMORY = 16
 _FORMAT = "1"
 _SAMPLED_BYTES = 1 << 16
@@ -161,18 +160,6 @@ def fingerprint(*paths: Path) -> str:
             file.seek(max(0, size - _SAMPLED_BYTES))
             digest.update(file.read(_SAMPLED_BYTES))
     return digest.hexdigest()[:32]
-
-
-def default_clips(folder: Path) -> dict[str, Path]:
-    """The default voices' clips that are there: in the folder, its ``assets``, or those of the checkpoint's folder."""
-    places = [folder, folder / "assets", folder.parent / "assets"]
-    found: dict[str, Path] = {}
-    for name in DEFAULT_VOICES:
-        for place in places:
-            path = place / f"{name}.wav"
-            if name not in found and path.is_file():
-                found[name] = path
-    return found
 
 
 def _read(path: Path, key: str) -> Voice | None:

@@ -8,7 +8,6 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from sayso.items import Audio, Item, JsonObject, ToolSpec
 from sayso.voices import Voice
-from sayso.voices import Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,6 @@ class Profile:
         sample_rate_hz: Of the audio it speaks; 0 where it does not speak.
         voices: Names that `ModelRequest.voice` accepts; the first is the default.
         voice_facts: What is known of them, where anything is.
-        voice_facts: What is known of them, where anything is.
         languages: BCP 47 tags of what it understands; empty where unknown.
         context_tokens: How long a conversation may be, or 0 where unknown.
     """
@@ -42,7 +40,6 @@ class Profile:
     rolls_back: bool = False
     sample_rate_hz: int = 0
     voices: tuple[str, ...] = ()
-    voice_facts: tuple[Voice, ...] = ()
     voice_facts: tuple[Voice, ...] = ()
     languages: tuple[str, ...] = ()
     context_tokens: int = 0

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from sayso.bridge import Waits
+from sayso.conversations import Conversations
 from sayso.errors import ToolDefinitionError, UsageError
 from sayso.intake import Input
 from sayso.models.base import VoiceModel
@@ -38,6 +39,9 @@ class Agent:
         journal: Where calls are written down before they run; None: `sayso.tools.journal.default_path`. A
             ``Journal()`` without a path keeps them in memory.
         seed: For models that sample.
+        thinking: Whether the model thinks before it answers, `sayso.turn_policy.TurnPolicy.thinking_tokens` at most.
+            What it thinks is told (`sayso.events.Thought`), and neither spoken nor kept.
+        name: What it is called where several are kept, served or traced.
 
     Raises:
         ToolDefinitionError: Two tools have one name, or something is not a tool.
@@ -52,6 +56,8 @@ class Agent:
     policy: TurnPolicy = field(default_factory=TurnPolicy)
     seed: int | None = None
     journal: Journal | None = None
+    thinking: bool = False
+    name: str = "agent"
 
     def __post_init__(self) -> None:
         """Check what can be checked before a model is loaded."""
@@ -120,6 +126,7 @@ class Agent:
         self,
         *,
         id: str | None = None,
+        conversations: Conversations | None = None,
         user: str = "local",
         clock: Callable[[], float] | None = None,
         speak: bool | None = None,
@@ -127,11 +134,12 @@ class Agent:
         """Start a conversation, or go on with the one that is named ``id``; see `Session`.
 
         Raises:
-            UsageError: The model has no such voice, or there is no such time zone.
+            UsageError: The model has no such voice, it does not think, or there is no such time zone.
             ModelMissingError: The embedded model's files are not here.
             JournalError: The journal cannot be opened.
+            StoreError: The conversation cannot be read.
         """
-        return Session(self, id=id, user=user, clock=clock, speak=speak)
+        return Session(self, id=id, conversations=conversations, user=user, clock=clock, speak=speak)
 
     async def ask(self, what: Input, *, sample_rate_hz: int | None = None, speak: bool | None = None) -> TurnResult:
         """Ask once, in a conversation of its own; see `Session.ask`."""

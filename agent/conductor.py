@@ -11,16 +11,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sayso.approval import Approval, Approvals
-from sayso.conversation import Conversation, in_doubt_items
+from sayso.conversation import Conversation, call_items
+from sayso.conversations import Conversations, Keeper
 from sayso.errors import ToolError, UsageError
 from sayso.events import Event
 from sayso.intake import Input, listen
-from sayso.items import Audio, ToolOutput, UserInput
+from sayso.items import Audio, ToolCall, ToolOutput, UserInput
 from sayso.models.base import ModelRequest
 from sayso.outbox import Outbox, Push
 from sayso.prompts import fixed_line
 from sayso.read_ahead import ReadAhead
-from sayso.session_context import check_voice, new_context
+from sayso.session_context import check_thinking, check_voice, new_context
 from sayso.speech.lines import Lines
 from sayso.tools.executor import CallOutcome, Executor
 from sayso.tools.guard import AfterUntrusted
@@ -28,6 +29,7 @@ from sayso.tools.journal import Entry
 from sayso.tools.round import Moment
 from sayso.tools.running import RunningCall
 from sayso.tools.stopping import asks_to_stop
+from sayso.tools.tool import Effect
 from sayso.turn import Reaction, Resume, Say, Turn
 from sayso.turn_options import TurnOptions
 from sayso.turns import Turns, Work
@@ -45,7 +47,8 @@ class Conductor:
     Args:
         agent: The definition.
         id: The conversation's name.
-        goes_on: It was used before: take over what the journal knows of it.
+        goes_on: It was used before: take over what is known of it.
+        conversations: Where its items are kept; None: nowhere.
         user: Whom it serves.
         clock: The wall clock that tools are shown.
         speak: Whether replies are spoken; None: where the model can.
@@ -70,22 +73,27 @@ class Conductor:
         id: str,
         *,
         goes_on: bool,
+        conversations: Conversations | None,
         user: str,
         clock: Callable[[], float] | None,
         speak: bool | None,
     ) -> None:
         self.agent = agent
         self.model = agent.voice_model
+        check_thinking(agent.thinking, self.model.profile)
         self._voice = check_voice(agent.voice, self.model.profile.voices)
+        self._keeper: Keeper | None = None
         journal = agent.call_journal if agent.registry else None
         self.events = Outbox(_loop_time, turn=journal.last_turn(id) if journal and goes_on else 0)
         self.executor = Executor(
             agent.tools, session=id, journal=journal, late=self._keep_late, notify=self.events.tell
         )
-        self.context = new_context(agent.timezone, clock, user, self._speak_as, self.executor.running)
+        self.context = new_context(
+            agent.timezone, clock, user, self._speak_as, self.executor.running, self.model.profile
+        )
         self._speak = self.model.profile.speaks if speak is None else speak
         self._lines = Lines(self.model, self._voice)
-        self.conversation = Conversation(keeps_audio=self.model.profile.keeps_audio)
+        self.conversation = Conversation(keeps_audio=self.model.profile.keeps_audio, changed=self._keep)
         self.approvals = Approvals(_loop_time, self.events.tell, self._settle)
         self._prepares_lines = False
         self._reading = ReadAhead(self._read_ahead)
@@ -96,8 +104,12 @@ class Conductor:
         self._shown_news = 0  # of them, in the history that the running turn's model sees
         self._on_news: Callable[[], None] | None = None
         self.in_doubt: tuple[Entry, ...] = tuple(journal.take_over(id)) if journal and goes_on else ()
-        for entry in self.in_doubt:
-            self.conversation.add(in_doubt_items(entry), turn_runs=False)
+        if conversations is not None:
+            self._restore(conversations, id, user)
+        known = {item.call_id for item in self.conversation.items if isinstance(item, ToolCall)}
+        for entry in journal.entries(id) if journal and conversations is not None else self.in_doubt:
+            if entry.call_id not in known and Effect(entry.effect).changes_something:  # its turn was not seen to end
+                self.conversation.add(call_items(entry), turn_runs=False)
 
     @property
     def approval(self) -> Approval | None:
@@ -230,7 +242,22 @@ class Conductor:
             speak=self._speak,
             transcribe=self._words_decide,
             seed=self.agent.seed,
+            thinking=self.agent.policy.thinking_tokens if self.agent.thinking else 0,
         )
+
+    def _restore(self, conversations: Conversations, id: str, user: str) -> None:
+        saved, items = conversations.open(id, agent=self.agent.name, user=user)
+        self.conversation.items += items
+        self.events.turn = max(self.events.turn, saved.turn)
+        try:
+            self._set_voice(check_voice(saved.voice or self._voice, self.model.profile.voices))
+        except UsageError:  # the model is another one by now
+            pass
+        self._keeper = Keeper(conversations, id, items)
+
+    def _keep(self) -> None:
+        if self._keeper is not None:
+            self._keeper.keep(self.conversation.items, turn=self.events.turn, voice=self._voice)
 
     @property
     def _words_decide(self) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
 from sayso.history import Voiced, as_heard, cut_off, settled, total_ms
-from sayso.items import Audio, Item, JsonObject, ToolCall, ToolOutput, UserInput
+from sayso.items import Audio, CallStatus, Item, JsonObject, ToolCall, ToolOutput, UserInput
 from sayso.tools.journal import IN_DOUBT, Entry
 
 
@@ -17,14 +17,16 @@ class Conversation:
 
     Args:
         keeps_audio: Whether the model needs users' audio; where not, it is dropped once its words are known.
+        changed: Called when the items have changed and are valid.
 
     Attributes:
         items: The whole turns so far, and what was heard of interrupted ones.
     """
 
-    def __init__(self, *, keeps_audio: bool) -> None:
+    def __init__(self, *, keeps_audio: bool, changed: Callable[[], None] = lambda: None) -> None:
         self.items: list[Item] = []
         self._keeps_audio = keeps_audio
+        self._changed = changed
         self._last: list[Voiced] | None = None  # the audio of the last turn, which may still be playing
         self._last_start = 0  # of its items
         self._earlier: list[Item] = []  # what the words of the running turn settled: it comes before them
@@ -70,6 +72,7 @@ class Conversation:
         missed_ms = total_ms(self._last) - played_ms
         self.items[self._last_start :] = as_heard(self.items[self._last_start :], self._last, played_ms)
         self._last = None
+        self._changed()
         return missed_ms
 
     def add(self, items: Sequence[Item], *, turn_runs: bool) -> None:
@@ -78,6 +81,7 @@ class Conversation:
             self._later += items
         else:
             self.items += items
+            self._changed()
 
     def take_input(self) -> UserInput | None:
         """Take what the user said last out again, where nothing came after it: a turn will answer it."""
@@ -92,6 +96,7 @@ class Conversation:
         found = len(kept) < len(self.items)
         if found:
             self.items[:], self._last = kept, None
+            self._changed()
         return found
 
     def settle(self, item: Item) -> None:
@@ -102,6 +107,7 @@ class Conversation:
         """No turn runs any more, and it left nothing: take in what came meanwhile."""
         self.items += self._earlier + self._later
         self._earlier, self._later = [], []
+        self._changed()
 
     def with_unheard(self, audio: Audio) -> Audio:
         """``audio`` behind what was said before a pause, where that turn was cut off before it was understood."""
@@ -117,15 +123,15 @@ def _is_named(item: Item, id: str) -> bool:
     return id == (item.call_id if isinstance(item, (ToolCall, ToolOutput)) else item.id)
 
 
-def in_doubt_items(entry: Entry) -> list[Item]:
-    """A call that an earlier process was in when it died, and what is known of it."""
+def call_items(entry: Entry) -> list[Item]:
+    """A call that an earlier process made, as the journal has it; of one that it died in, what is known of it."""
     try:
         arguments: object = json.loads(entry.arguments)
     except ValueError:
         arguments = None
     named = cast("JsonObject", arguments) if isinstance(arguments, dict) else {}
-    output = IN_DOUBT.format(name=entry.tool)
-    return [
-        ToolCall(entry.call_id, entry.tool, named),
-        ToolOutput(entry.call_id, entry.tool, output, "in_doubt"),
-    ]
+    if entry.status is None or entry.status == "in_doubt":
+        output = ToolOutput(entry.call_id, entry.tool, IN_DOUBT.format(name=entry.tool), "in_doubt")
+    else:
+        output = ToolOutput(entry.call_id, entry.tool, entry.output or "", cast("CallStatus", entry.status))
+    return [ToolCall(entry.call_id, entry.tool, named), output]

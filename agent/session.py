@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from sayso.approval import Approval
 from sayso.conductor import Conductor
+from sayso.conversations import Conversations
 from sayso.errors import UsageError
 from sayso.events import Event
 from sayso.intake import Frames, Input
@@ -35,6 +36,8 @@ class Session:
         agent: The definition.
         id: Names the conversation in the journal. One that was used before is gone on with: what an earlier process
             was doing when it died is in `in_doubt` and in history. None: a new name.
+        conversations: Where the items are kept, so that the conversation can be gone on with in another process;
+            None: nowhere, and only the journal knows of it.
         user: Whom it serves, for tools that remember something for a person.
         clock: The wall clock that tools are shown: Unix time in seconds. None: the loop's where it has one (that of
             `sayso.testing` does), else the machine's.
@@ -47,6 +50,7 @@ class Session:
 
     Raises:
         JournalError: The journal cannot be opened.
+        StoreError: The conversation cannot be read.
     """
 
     def __init__(
@@ -54,12 +58,15 @@ class Session:
         agent: Agent,
         *,
         id: str | None = None,
+        conversations: Conversations | None = None,
         user: str = "local",
         clock: Callable[[], float] | None = None,
         speak: bool | None = None,
     ) -> None:
         self.id = id or uuid4().hex
-        self.conductor = Conductor(agent, self.id, goes_on=bool(id), user=user, clock=clock, speak=speak)
+        self.conductor = Conductor(
+            agent, self.id, goes_on=bool(id), conversations=conversations, user=user, clock=clock, speak=speak
+        )
         self.in_doubt = self.conductor.in_doubt
 
     async def __aenter__(self) -> Session:

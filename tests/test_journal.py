@@ -265,7 +265,7 @@ def test_a_file_that_breaks_while_it_is_open(path: Path) -> None:
 
 
 def test_a_file_that_somebody_holds_on_to(path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sayso.tools.journal.WAIT_S", 0.0)
+    monkeypatch.setattr("sayso.database.WAIT_S", 0.0)
     waiting = Journal(path)
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")

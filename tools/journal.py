@@ -3,14 +3,10 @@
 One SQLite file in write-ahead mode. A row is put in when a function is about to run and completed when it has ended; a
 row that was never completed belongs to a process that died inside the call: nobody knows whether it took effect, so it
 is *in doubt*. It is reported as that, and never run again by itself.
-
-A commit survives the death of the process. It survives a loss of power only with ``durable=True``, where each commit
-waits for the disk (milliseconds in place of microseconds).
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -22,14 +18,12 @@ from typing import Any, cast
 from pydantic import BaseModel
 from pydantic_core import to_json
 
+from sayso.database import open_database
 from sayso.errors import SaysoError, UsageError
 from sayso.settings import data_root, redact
 
 KEPT_S = 30 * 24 * 3600.0
 """Ended calls older than this are deleted when a journal is opened; those in doubt stay until they are settled."""
-
-WAIT_S = 5.0
-"""For other processes that are writing."""
 
 IN_DOUBT = (
     "{name} was begun before, and nobody saw it end: it is not known whether it took effect. It was not run again."
@@ -98,7 +92,7 @@ class Journal:
 
     Args:
         path: The file, made with its folder; None keeps the journal in memory, for tests and throw-away sessions.
-        durable: Let each commit wait for the disk.
+        durable: See `sayso.database.open_database`.
         clock: Unix time in seconds.
 
     Raises:
@@ -112,34 +106,13 @@ class Journal:
         self._clock = clock
         self._lock = threading.Lock()
         try:
-            self._db = self._connect()
-            self._set_up(durable)
+            self._db = open_database(self.path, _SCHEMA, durable=durable)
+            old = "DELETE FROM calls WHERE ended_s < ? AND status != 'in_doubt'"
+            self._db.execute(old, (self._clock() - KEPT_S,))
         except (sqlite3.Error, OSError) as error:
             raise JournalError(
                 f"The journal {self.path} cannot be opened: {error}.", "Move it away, or set SAYSO_DATA elsewhere."
             ) from error
-
-    def _connect(self) -> sqlite3.Connection:
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # arguments are private
-        return sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=False, timeout=WAIT_S)
-
-    def _set_up(self, durable: bool) -> None:
-        until_s = time.monotonic() + WAIT_S
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                self._db.executescript(_SCHEMA)
-                old = "DELETE FROM calls WHERE ended_s < ? AND status != 'in_doubt'"
-                self._db.execute(old, (self._clock() - KEPT_S,))
-                return
-            except sqlite3.Error as error:  # two processes that open a new file: SQLite does not wait by itself here
-                if "locked" not in str(error) or time.monotonic() > until_s:
-                    self._db.close()
-                    raise
-                time.sleep(0.01)
 
     def begin(self, entry: Entry) -> Entry | None:
         """Write down that a call is about to run.

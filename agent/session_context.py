@@ -9,7 +9,9 @@ from datetime import tzinfo
 from zoneinfo import ZoneInfo
 
 from sayso.errors import UsageError
+from sayso.models.base import Profile
 from sayso.tools.context import Calls, Context, local_timezone
+from sayso.voices import Voice
 
 
 def new_context(
@@ -18,14 +20,21 @@ def new_context(
     user: str,
     speak_as: Callable[[str | None], None],
     calls: Calls,
+    profile: Profile,
 ) -> Context:
     """The session's side of every tool's `Context`.
 
     Raises:
         UsageError: There is no such time zone.
     """
+    facts = {voice.name: voice for voice in profile.voice_facts}
     return Context(
-        user=user, timezone=timezone_named(timezone), clock=clock or _wall_clock(), speak_as=speak_as, calls=calls
+        user=user,
+        timezone=timezone_named(timezone),
+        clock=clock or _wall_clock(),
+        speak_as=speak_as,
+        calls=calls,
+        voices=tuple(facts.get(name, Voice(name)) for name in profile.voices),
     )
 
 

@@ -28,22 +28,14 @@ class Voice:
         language: BCP 47 tag of the language it was made for; ``und`` where unknown.
         gender: As it sounds.
         description: A few words for people: pitch, pace, brightness, who it is.
-        content: Stands for its sound where the same name may come to mean another one; else empty.
+        clip: The file with the speech that it is like, for a model that speaks by example.
     """
 
     name: str
     language: str = "und"
     gender: Gender = "unknown"
     description: str = ""
-    content: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ClipVoice:
-    """A voice that is a clip of somebody's speech, and where the clip is."""
-
-    voice: Voice
-    path: Path
+    clip: Path | None = None
 
 
 def clips_folder() -> Path:
@@ -72,13 +64,13 @@ def facts_of(clip: Path) -> Path:
     return clip.with_suffix(".json")
 
 
-def clip_voices(folder: Path | None = None) -> tuple[ClipVoice, ...]:
+def clip_voices(folder: Path | None = None) -> tuple[Voice, ...]:
     """The clips that may be spoken like, by name; a file that does not read is passed over and logged.
 
     Args:
         folder: Where they are; None: the user's library.
     """
-    found: dict[str, ClipVoice] = {}
+    found: dict[str, Voice] = {}
     for path in sorted((folder or clips_folder()).glob("*.json")):
         clip = path.with_suffix(".flac")
         try:
@@ -90,11 +82,11 @@ def clip_voices(folder: Path | None = None) -> tuple[ClipVoice, ...]:
                 str(facts.get("language") or "und"),
                 gender if gender in ("female", "male") else "unknown",
                 str(facts.get("description", "")),
-                content=path.stem,  # new with every clip that is added
+                clip,
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             _log.warning("%s is no description of a voice: %s", path, error)
             continue
         if clip.is_file():
-            found[name] = ClipVoice(voice, clip)
+            found[name] = voice
     return tuple(found[name] for name in sorted(found))

@@ -29,6 +29,9 @@ from sayso.tools.voices.library import Entry, VoiceLibrary, open_library
 from sayso.tools.voices.meaning import nearest_known
 from sayso.tools.voices.mixture import SIMILAR
 from sayso.tools.voices.ranking import read_wish
+from sayso.voices import Voice as SpokenVoice
+
+SOUND = Audio(np.zeros(16_000, np.float32), 16_000)
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +124,7 @@ def test_the_model_is_shown_no_paths() -> None:
 
 def test_a_session_keeps_its_voice_where_the_model_has_not_the_other() -> None:
     model = ScriptedModel(
-        {"deep": call("audio_search", description="a deep British man")}, {"no voice 'bm_lewis'": say("I cannot.")}
+        {"deep": call("audio_search", description="a deep British man")}, {"the voices tone": say("I cannot.")}
     )
     agent = Agent(model=model, tools=[audio_search])
     result = agent.ask_sync("Talk like a deep British man", speak=False)
@@ -241,6 +244,70 @@ def test_a_call_that_was_given_up_switches_nothing() -> None:
     voice.ctx.cancelled.set()
     with pytest.raises(ToolError, match="stopped"):
         voice.ask("a British man")
+    assert voice.spoken == []
+
+
+# --- a model with voices of its own ---------------------------------------------------------------------------------
+
+OWN = (
+    SpokenVoice("default_female", gender="female", description="the default female voice"),
+    SpokenVoice("default_male", gender="male", description="the default male voice"),
+)
+
+
+def voice_with(*voices: SpokenVoice) -> Voice:
+    voice = Voice()
+    voice.ctx = replace(voice.ctx, voices=voices)
+    return voice
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("默认女音色", "default_female"),
+        ("默认男音色", "default_male"),
+        ("default male voice", "default_male"),
+        ("低沉的男声", "default_male"),
+        ("a woman", "default_female"),
+    ],
+)
+def test_only_what_the_model_speaks_is_found(query: str, name: str) -> None:
+    voice = voice_with(*OWN)
+    found = timbre_rag(query, voice.ctx)
+    assert (found.found, found.name, found.voice, voice.spoken) == ("voice", name, name, [name])
+
+
+def test_the_model_s_own_voice_again_and_another_one() -> None:
+    voice = voice_with(*OWN)
+    assert voice.ask("a different voice").name == "default_male"
+    assert voice.ask("another one").name == "default_female"
+    assert voice.ask("your normal voice").found == "normal voice"
+    assert voice.spoken == ["default_male", "default_female", None]
+
+
+def test_a_clip_that_the_model_speaks_like_is_spoken_with_as_it_is(library: VoiceLibrary, tmp_path: Path) -> None:
+    library.add(
+        Entry("ada", "clip", "Ada, our guide", gender="female", licence="CC0-1.0", consent="yes", file="a.flac")
+    )
+    voice = voice_with(*OWN, SpokenVoice("ada", clip=tmp_path / "a.flac"))
+    for found in (voice.ask("our guide"), voice.ask(example="ada"), voice.ask("ada")):
+        assert (found.found, found.voice, found.path) == ("voice", "ada", tmp_path / "a.flac")
+        assert said(found) == "This is Ada, our guide. Is that what you had in mind?"
+    assert voice.ask("the default female voice").voice == "default_female"
+
+
+def test_a_model_of_clips_mixes_no_voices_and_says_which_it_has(library: VoiceLibrary) -> None:
+    library.add(Entry("ada", "clip", "Ada", licence="CC0-1.0", consent="in writing", file="ada.flac"))
+    library.add(Entry("ulf", "clip", "Ulf", file="ulf.flac"))
+    voice = voice_with(*OWN)
+    voice.ctx.state.update({USER_AUDIO: SOUND, USER_AUDIO_CONSENT: "asked for it in the app"})
+    for request in ({"example": "ada"}, {"example": "me"}):  # ada was added after the agent was made
+        with pytest.raises(ToolError, match=r"cannot sound like that.*default_male \(the default male voice\)"):
+            voice.ask(**request)
+    with pytest.raises(ToolError, match=r"fits 'a Korean man'.*There are the voices default_female"):
+        voice.ask("a Korean man")
+    with pytest.raises(ToolError, match="consent is not stated"):
+        voice.ask("Ulf")
     assert voice.spoken == []
 
 

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     from sayso.tools.running import RunningCall
+    from sayso.voices import Voice
 
 
 def local_timezone() -> tzinfo:
@@ -75,6 +76,7 @@ class Context:
         speak_as: Changes the session's voice from the next sentence on: one of the model's voices, or a mixture of
             them (``af_heart:0.6+bf_emma:0.4``); None is the agent's own again.
         calls: The session's calls at work, and how one is stopped.
+        voices: Those of the session's model; empty where they are not known.
     """
 
     state: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -86,6 +88,7 @@ class Context:
     cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
     speak_as: Callable[[str | None], None] = field(default=_ignore, repr=False)
     calls: Calls = field(default_factory=_NoCalls, repr=False)
+    voices: Sequence[Voice] = ()
     _report: Callable[[Any], None] = field(default=_ignore, repr=False)
 
     def now(self) -> datetime:
@@ -116,5 +119,6 @@ class Context:
             threading.Event(),
             self.speak_as,
             self.calls,
+            self.voices,
             report,
         )

@@ -22,6 +22,7 @@ from sayso.tools.tool import tool
 if TYPE_CHECKING:
     from sayso.tools.voices.library import Entry, VoiceLibrary
     from sayso.tools.voices.mixture import Fit
+    from sayso.tools.voices.speakable import Speakable
     from sayso.tools.voices.words import Wish
 
 USER_AUDIO = "user_audio"
@@ -133,12 +134,14 @@ def timbre_rag(query: str, ctx: Context) -> AudioFound:
 
 def _answer(description: str, example: str, ctx: Context) -> AudioFound:
     from sayso.tools.voices.library import open_library
+    from sayso.tools.voices.speakable import Speakable
 
     try:
         library = open_library()
+        voices = Speakable(library, ctx.voices)
         if example.strip() and (_is_example(library, example.strip()) or not description.strip()):
-            return _by_example(library, example.strip(), ctx)
-        found = _by_description(library, description.strip()[:300], ctx)
+            return _by_example(library, voices, example.strip(), ctx)
+        found = _by_description(library, voices, description.strip()[:300], ctx)
     except ToolError:
         raise
     except (SaysoError, sqlite3.Error, OSError) as error:  # a model that is not here, a library that went away
@@ -146,44 +149,56 @@ def _answer(description: str, example: str, ctx: Context) -> AudioFound:
     return found.model_copy(update={"chinese": bool(_CHINESE.search(description))})
 
 
-def _by_description(library: VoiceLibrary, description: str, ctx: Context) -> AudioFound:
+def _by_description(library: VoiceLibrary, voices: Speakable, description: str, ctx: Context) -> AudioFound:
     from sayso.tools.voices.ranking import read_wish
 
     if not description:
         raise ToolError("Nothing was described.", "Ask the user which voice or sound is wanted.")
-    wish = read_wish(library, description)
+    wish = read_wish(voices, description)
+    default = voices.entry(f"default_{wish.gender}")  # Step-Audio has one of each gender, and is asked for them
+    if wish.normal and default is not None:
+        return _present(library, voices, default, [], ctx)
     if wish.normal:
         _speak_as(ctx, None)
         ctx.state.pop(STATE_KEY, None)
         return AudioFound(found="normal voice")
-    names = _candidates(library, description, wish, ctx)
+    names = _candidates(voices, description, wish, ctx)
     if not names:
+        known = f"Voices have a gender, an accent ({', '.join(sorted(_ACCENTS.values()))}), pitch, pace and brightness."
         raise ToolError(
             f"No voice or sound fits '{description[:60]}'.",
-            f"Voices have a gender, an accent ({', '.join(sorted(_ACCENTS.values()))}), pitch, pace and brightness. "
-            "Ask for one of these.",
+            f"{known if voices.mixes else f'There are the voices {voices.in_words()}.'} Ask for one of these.",
         )
-    entry = library.entry(names[0])
+    entry = voices.entry(names[0])
     if entry is None:
         raise ToolError("That voice was removed from the library just now.", "Ask for another.")
-    return _present(library, entry, names[1:], ctx)
+    return _present(library, voices, entry, names[1:], ctx)
 
 
-def _candidates(library: VoiceLibrary, description: str, wish: Wish, ctx: Context) -> list[str]:
+def _candidates(voices: Speakable, description: str, wish: Wish, ctx: Context) -> list[str]:
     """Names that fit, the best first; for "another one" without the one that is spoken with now."""
-    from sayso.speech.tts.kokoro_voices import DEFAULT_VOICE
     from sayso.tools.voices.ranking import search
 
-    if library.entry(description) is not None:
+    if voices.entry(description) is not None:
         return [description]
     last: dict[str, Any] = ctx.state.get(STATE_KEY, {})
     if wish.another and not wish.has_facts and not wish.rest:
         if last.get("others"):
             return list(last["others"])
+        if not voices.mixes:
+            return _others([voice.name for voice in ctx.voices], ctx)
         wish = replace(wish, language="en")
-    hits = search(library, _in_the_language(wish, description)) or search(library, wish)
+    hits = search(voices, _in_the_language(wish, description)) or search(voices, wish)
     names = [hit.entry.name for hit in hits]
-    return [name for name in names if name != last.get("name", DEFAULT_VOICE)] if wish.another else names
+    return _others(names, ctx) if wish.another else names
+
+
+def _others(names: list[str], ctx: Context) -> list[str]:
+    """``names`` without the voice that is spoken with now."""
+    from sayso.speech.tts.kokoro_voices import DEFAULT_VOICE
+
+    default = next((voice.name for voice in ctx.voices), DEFAULT_VOICE)
+    return [name for name in names if name != ctx.state.get(STATE_KEY, {}).get("name", default)]
 
 
 def _in_the_language(wish: Wish, description: str) -> Wish:
@@ -192,9 +207,10 @@ def _in_the_language(wish: Wish, description: str) -> Wish:
     return replace(wish, language="zh") if chinese else wish
 
 
-def _present(library: VoiceLibrary, entry: Entry, others: list[str], ctx: Context) -> AudioFound:
-    if entry.kind == "clip":
-        return _similar(entry.name, _fit_of_clip(library, entry, ctx), ctx, entry.licence, others)
+def _present(library: VoiceLibrary, voices: Speakable, entry: Entry, others: list[str], ctx: Context) -> AudioFound:
+    own = voices.voice(entry.name)
+    if entry.kind == "clip" and own is None:
+        return _similar(entry.name, _fit_of_clip(library, voices, entry, ctx), ctx, entry.licence, others)
     found = AudioFound(
         found="sound" if entry.kind == "sound" else "voice",
         name=entry.name,
@@ -202,13 +218,15 @@ def _present(library: VoiceLibrary, entry: Entry, others: list[str], ctx: Contex
         others=others,
         seconds=entry.seconds,
         licence=entry.licence,
-        path=library.path(entry),
+        path=own.clip if own is not None and own.clip is not None else library.path(entry),
     )
     if entry.kind == "sound":
         return found
     from sayso.tools.voices.samples import spoken_name
 
-    voice = spoken_name(entry.name, entry.language, str(ctx.state.get("language", "en")))
+    voice = entry.name
+    if entry.speaks_as == entry.name:  # one of the library's, made for one language
+        voice = spoken_name(voice, entry.language, str(ctx.state.get("language", "en")))
     _speak_as(ctx, voice)
     ctx.state[STATE_KEY] = {"name": entry.name, "others": others}
     return found.model_copy(update={"voice": voice})
@@ -219,18 +237,18 @@ def _is_example(library: VoiceLibrary, example: str) -> bool:
     return example.casefold() in _ME or library.entry(example.casefold()) is not None
 
 
-def _by_example(library: VoiceLibrary, example: str, ctx: Context) -> AudioFound:
+def _by_example(library: VoiceLibrary, voices: Speakable, example: str, ctx: Context) -> AudioFound:
     if example.casefold() in _ME:
-        return _similar("your voice", _fit_of_user(ctx), ctx)
+        return _similar("your voice", _fit_of_user(voices, ctx), ctx)
     entry = library.entry(example.casefold())
     if entry is None:
         raise ToolError(
             f"There is no clip '{example[:60]}' in the library.", "Clips are added with `sayso voices add`; use a name."
         )
-    return _present(library, entry, [], ctx)
+    return _present(library, voices, entry, [], ctx)
 
 
-def _fit_of_clip(library: VoiceLibrary, entry: Entry, ctx: Context) -> Fit:
+def _fit_of_clip(library: VoiceLibrary, voices: Speakable, entry: Entry, ctx: Context) -> Fit:
     from sayso.tools.voices.clips import may_speak
     from sayso.tools.voices.likeness import like_clip
 
@@ -239,10 +257,11 @@ def _fit_of_clip(library: VoiceLibrary, entry: Entry, ctx: Context) -> Fit:
             f"The clip '{entry.name}' may not be imitated: its licence or its speaker's consent is not stated.",
             "Tell the user so, and offer a voice by description.",
         )
+    _check_mixes(voices)
     return like_clip(library, entry, stopped=ctx.cancelled.is_set)
 
 
-def _fit_of_user(ctx: Context) -> Fit:
+def _fit_of_user(voices: Speakable, ctx: Context) -> Fit:
     from sayso.tools.voices.clips import stated
     from sayso.tools.voices.likeness import like_audio
 
@@ -251,7 +270,13 @@ def _fit_of_user(ctx: Context) -> Fit:
     audio = ctx.state.get(USER_AUDIO)
     if not isinstance(audio, Audio):
         raise ToolError("There is no recording of the user's voice here.", "Offer a voice by description.")
+    _check_mixes(voices)
     return like_audio(audio, stopped=ctx.cancelled.is_set)
+
+
+def _check_mixes(voices: Speakable) -> None:
+    if not voices.mixes:
+        raise ToolError("This agent cannot sound like that.", f"Its voices are {voices.in_words()}. Offer one of them.")
 
 
 def _similar(name: str, fit: Fit, ctx: Context, licence: str = "", others: list[str] | None = None) -> AudioFound:
@@ -286,6 +311,8 @@ def _in_words(entry: Entry) -> str:
     """A voice as one would introduce it: "Emma, a British woman"."""
     if entry.kind == "sound":
         return entry.description.partition(",")[0]
+    if entry.speaks_as != entry.name:  # a clip, or a voice that the model describes
+        return entry.description
     name = entry.name.partition("_")[2].capitalize() or entry.name
     accent = _ACCENTS.get(entry.language, "")
     who = {"child": "child", "female": "woman", "male": "man"}.get(entry.note or entry.gender) or (

@@ -8,18 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sayso.errors import AudioError, UsageError
+from sayso.errors import AudioError, ModelMissingError, UsageError
 from sayso.items import Audio
 from sayso.tools.voices.library import Entry, VoiceLibrary
 from sayso.tools.voices.words import parse_wish
+from sayso.voices import Voice, write_facts
 
 if TYPE_CHECKING:
-    from sayso.tools.voices.embed import SpeakerEmbedder
+    from sayso.tools.voices.embed import Embedding, SpeakerEmbedder
 
 MIN_SPEECH_S = 2.0
 MAX_CLIP_S = 60.0
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_TEXT_CHARS = 500
+MIN_RATE_HZ = 16_000
+"""Speech models hear up to 8 kHz: below this rate a voice sounds as over a telephone."""
+MAX_CLIPPED = 0.005
+"""Share of samples at full scale; a good recording has none."""
+MIN_LEVEL_DB = -45.0
+"""Least power of the speech against full scale: quieter, and it is the noise that would be imitated."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _UNSTATED = frozenset({"", "no", "none", "unknown", "n/a", "na", "?", "-", "not stated", "unlicensed", "tbd"})
@@ -49,7 +56,8 @@ def add_clip(
 ) -> Entry:
     """Add somebody's speech, or a sound, from a file.
 
-    The sound is decoded and written anew under a name of our own: nothing of the file but its samples is kept.
+    The sound is decoded and written anew under a name of our own: nothing of the file but its samples is kept. Speech
+    whose licence and consent are stated becomes a voice of models that speak by example.
 
     Args:
         library: Where to.
@@ -60,12 +68,12 @@ def add_clip(
         kind: ``clip``: somebody's speech; ``sound``: anything else.
         name: Lower-case letters, digits and hyphens; made from the description if None.
         transcript: What is said, for the pace.
-        embedder: Compares voices; None: the store's. Not asked for a sound.
+        embedder: Compares voices; None: the store's, and later where it is not here. Not asked for a sound.
 
     Raises:
         UsageError: The file, name or description cannot be used, or the name is taken.
-        AudioError: The sound is broken, too short or too long, or there is no speech in it.
-        ModelMissingError: The speaker embedder is not on this machine.
+        AudioError: The sound is broken, too short or too long; or of a voice: there is no speech in it, it is too
+            quiet or overdriven, or its rate is too low.
     """
     from sayso.speech.audio import save
 
@@ -76,11 +84,10 @@ def add_clip(
     audio = _load(source)
     entry, embedding = Entry(name, kind, description), None
     if kind == "clip":
-        from sayso.tools.voices.embed import speaker_embedder
-
         speech = require_speech(audio)
+        _check_recording(audio, speech)
         entry = _measured(name, description, speech, transcript)
-        embedding = (embedder or speaker_embedder()).embed(speech)
+        embedding = _embedding(speech, embedder)
     file = f"{name}-{secrets.token_hex(4)}.flac"
     entry = replace(entry, seconds=round(audio.seconds, 2), licence=licence.strip(), consent=consent.strip(), file=file)
     save(library.clips / file, audio)
@@ -89,6 +96,8 @@ def add_clip(
     except BaseException:
         (library.clips / file).unlink(missing_ok=True)
         raise
+    if kind == "clip" and may_speak(entry):
+        write_facts(library.clips / file, _voice(entry), licence=entry.licence, consent=entry.consent)
     return entry
 
 
@@ -112,6 +121,42 @@ def require_speech(audio: Audio) -> Audio:
             "Give a longer clip of one person speaking.",
         )
     return speech
+
+
+def _check_recording(audio: Audio, speech: Audio) -> None:
+    """Refuse what no voice can be made of."""
+    import numpy as np
+
+    if audio.sample_rate_hz < MIN_RATE_HZ:
+        raise AudioError(
+            f"The clip has {audio.sample_rate_hz} samples a second; a voice needs {MIN_RATE_HZ}.",
+            "Give the recording as it was made, not as it went over a telephone.",
+        )
+    clipped = float(np.mean(np.abs(speech.samples) >= 0.999))
+    if clipped > MAX_CLIPPED:
+        raise AudioError(
+            f"The clip is overdriven: {clipped:.1%} of its speech is at full scale.", "Record it again, less loudly."
+        )
+    level_db = 10 * float(np.log10(np.mean(np.square(speech.samples, dtype=np.float64)) + 1e-12))
+    if level_db < MIN_LEVEL_DB:
+        raise AudioError(
+            f"The clip is too quiet: its speech is at {level_db:.0f} dB of full scale; {MIN_LEVEL_DB:.0f} are needed.",
+            "Record it again, nearer to the microphone.",
+        )
+
+
+def _embedding(speech: Audio, embedder: SpeakerEmbedder | None) -> Embedding | None:
+    from sayso.tools.voices.embed import speaker_embedder
+
+    try:
+        return (embedder or speaker_embedder()).embed(speech)
+    except ModelMissingError:  # only mixtures need it, and they ask for it then
+        return None
+
+
+def _voice(entry: Entry) -> Voice:
+    gender = entry.gender if entry.gender in ("female", "male") else "unknown"
+    return Voice(entry.name, entry.language or "und", gender, entry.description)
 
 
 def _load(source: Path) -> Audio:

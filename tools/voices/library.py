@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from sayso.errors import UsageError
 from sayso.settings import cache_root, data_root
 from sayso.tools.voices.words import searchable
+from sayso.voices import facts_of
 
 if TYPE_CHECKING:
     from sayso.tools.voices.embed import Embedding
@@ -155,7 +156,9 @@ class VoiceLibrary:
             raise UsageError(f"There is no clip {name!r} that was added.", "List them with: sayso voices search")
         with self._open() as db:
             _remove(db, name)
-        (self.clips / entry.file).unlink(missing_ok=True)
+        clip = self.clips / entry.file
+        facts_of(clip).unlink(missing_ok=True)
+        clip.unlink(missing_ok=True)
 
     def embedding(self, name: str) -> Embedding | None:
         """The speaker embedding that was stored with a clip."""
@@ -164,6 +167,11 @@ class VoiceLibrary:
         with self._open() as db:
             row = db.execute("SELECT embedding FROM entries WHERE name = ?", (name,)).fetchone()
         return None if row is None or row[0] is None else np.frombuffer(row[0], "<f4").astype(np.float32)
+
+    def set_embedding(self, name: str, embedding: Embedding) -> None:
+        """Store a clip's speaker embedding."""
+        with self._open() as db:
+            db.execute("UPDATE entries SET embedding = ? WHERE name = ?", (embedding.astype("<f4").tobytes(), name))
 
     def set_likeness(self, name: str, speaks_as: str, likeness: float) -> None:
         """Remember which of the synthesiser's voices a clip is most similar to."""

@@ -39,11 +39,25 @@ def like_clip(library: VoiceLibrary, entry: Entry, *, stopped: Callable[[], bool
         return Fit(entry.speaks_as, entry.likeness, entry.speaks_as, entry.likeness)
     embedding = library.embedding(entry.name)
     if embedding is None:
-        raise UsageError(f"{entry.name} is no clip of a voice.", "Add it again with: sayso voices add")
+        embedding = _embedding(library, entry)
     found = like_embedding(embedding, stopped=stopped)
     if not stopped():
         library.set_likeness(entry.name, found.voice, found.likeness)
     return found
+
+
+def _embedding(library: VoiceLibrary, entry: Entry) -> Embedding:
+    """The embedding of a clip that was added before the embedder was here."""
+    from sayso.speech.audio import load
+    from sayso.tools.voices.clips import require_speech
+    from sayso.tools.voices.embed import speaker_embedder
+
+    path = library.path(entry)
+    if entry.kind != "clip" or path is None:
+        raise UsageError(f"{entry.name} is no clip of a voice.", "Add it again with: sayso voices add")
+    embedding = speaker_embedder().embed(require_speech(load(path)))
+    library.set_embedding(entry.name, embedding)
+    return embedding
 
 
 def like_embedding(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from sayso.tools.voices.clips import may_speak
-from sayso.tools.voices.library import Entry, VoiceLibrary
+from sayso.tools.voices.library import Entry
 from sayso.tools.voices.meaning import nearest_known
 from sayso.tools.voices.words import Figure, Wish, parse_wish, replace_words
 
@@ -19,7 +20,19 @@ _FIGURES: Mapping[Figure, Callable[[Entry], float | None]] = {
 _DEFAULT = "af_heart"
 
 
-def read_wish(library: VoiceLibrary, description: str) -> Wish:
+class Searchable(Protocol):
+    """What is searched: a `sayso.tools.voices.library.VoiceLibrary`, or a part of it."""
+
+    def entries(self) -> list[Entry]:
+        """Everything."""
+        ...
+
+    def matches(self, words: Iterable[str]) -> dict[str, float]:
+        """How well each entry's text fits."""
+        ...
+
+
+def read_wish(library: Searchable, description: str) -> Wish:
     """What a description asks for; words that neither are known nor occur in the library are read by their meaning.
 
     For that MiniLM has to be on this machine (``sayso models pull minilm``); without it such words are ignored.
@@ -37,7 +50,7 @@ class Hit:
     score: float
 
 
-def search(library: VoiceLibrary, wish: Wish, limit: int = 5) -> list[Hit]:
+def search(library: Searchable, wish: Wish, limit: int = 5) -> list[Hit]:
     """The entries that fit best, the best first; none where nothing fits.
 
     Gender, language and notes must fit. Of figures, what counts is an entry's place among those that are left: the
@@ -63,7 +76,8 @@ def _sounds(entries: Sequence[Entry], wish: Wish, texts: Mapping[str, float]) ->
 
 def _voices(entries: Sequence[Entry], wish: Wish, texts: Mapping[str, float]) -> list[Hit]:
     group = [entry for entry in entries if entry.kind != "sound" and _fits(entry, wish)]
-    group = [entry for entry in group if may_speak(entry) or entry.name in texts]  # asked for by name, it is refused
+    # a clip that may not be imitated, asked for by name, is refused later
+    group = [entry for entry in group if entry.kind == "voice" or may_speak(entry) or entry.name in texts]
     if not wish.has_facts:
         group = [entry for entry in group if entry.name in texts]
     scores = dict.fromkeys((entry.name for entry in group), 0.0)

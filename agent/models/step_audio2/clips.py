@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from sayso.errors import ModelMissingError
 from sayso.items import Audio
 from sayso.models.store import Store
-from sayso.voices import ClipVoice, Voice, clip_voices
+from sayso.voices import Voice, clip_voices
 
 DEFAULT_VOICES: Final = (
     Voice("default_female", gender="female", description="the default female voice"),
@@ -26,10 +27,10 @@ def default_clips(token2wav: Path) -> dict[str, Path]:
     return _found(token2wav, token2wav / "assets", token2wav.parent / "assets")
 
 
-def voices_of(checkpoint: Path) -> tuple[ClipVoice, ...]:
+def voices_of(checkpoint: Path) -> tuple[Voice, ...]:
     """The voices of a checkpoint, the default ones first."""
     clips = _pulled() | default_clips(checkpoint / "token2wav")
-    defaults = [ClipVoice(voice, clips[voice.name]) for voice in DEFAULT_VOICES if voice.name in clips]
+    defaults = [replace(voice, clip=clips[voice.name]) for voice in DEFAULT_VOICES if voice.name in clips]
     return (*defaults, *clip_voices())
 
 

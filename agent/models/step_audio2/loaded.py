@@ -183,5 +183,5 @@ def load_all(options: Options) -> Loaded:
             close_id=tokenizer.tool_call_end,
         ),
         vocab_size=network.vocab_size,
-        clips={clip.voice.name: clip.path for clip in voices_of(options.folder)},
+        clips={voice.name: voice.clip for voice in voices_of(options.folder) if voice.clip is not None},
     )

@@ -42,7 +42,7 @@ class StepAudio2Model:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        voices = tuple(clip.voice for clip in voices_of(options.folder)) or DEFAULT_VOICES
+        voices = voices_of(options.folder) or DEFAULT_VOICES
         self.profile = Profile(
             name="step-audio-2-mini",
             hears=True,

@@ -335,7 +335,7 @@ def test_rounded_weights_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch)
     small = Int8Linear.from_linear(torch.nn.Linear(16, 100))
     x = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
     whole = small(x)
-    monkeypatch.setattr(networks, "_ROWS_AT_ONCE", 33)
+    monkeypatch.setattr(networks, "_NUMBERS_AT_ONCE", 33 * 16)
     assert distance(small(x), whole) < 1e-6
 
 

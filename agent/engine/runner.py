@@ -67,6 +67,7 @@ class Runner:
         self._ids = torch.zeros(slots, dtype=torch.int64, device=device)
         self._positions = torch.zeros(slots, dtype=torch.int64, device=device)
         self._seen = torch.zeros(slots, vocab, dtype=torch.bool, device=device)
+        self._true = torch.ones((), dtype=torch.bool, device=device)  # Python's True would be sent, and waited for
         self._rows = Rows(*(torch.ones(slots, 1, device=device) for _ in range(3)))
         self._sampling: dict[int, Sampling] = {}
         self._fresh: dict[int, Tensor] = {}
@@ -106,8 +107,8 @@ class Runner:
         ):
             setting[slot] = value
         if sampling.repetition_penalty != 1:
-            self._seen[slot] = False
-            self._seen[slot, self._upload(torch.tensor([*ids], dtype=torch.int64))] = True
+            seen = self._seen[slot].zero_()
+            seen[self._upload(torch.tensor([*ids], dtype=torch.int64))] = self._true
         self._fresh[slot] = logits
 
     def end(self, slot: int) -> None:
@@ -123,10 +124,11 @@ class Runner:
             lengths: Of all sequences, by slot: what the steps write there is overwritten by their next ids.
         """
         slots, positions = self.network.slots, self.network.max_len
-        for limit in _sizes(positions, _SPAN) if self._step.graphs else ():
-            for rows in _sizes(slots):
-                self._place(rows, lengths)
-                self._step(self._ids[:rows], self._positions[:rows], limit)
+        for limit in reversed(_sizes(positions, _SPAN)):  # large ones first: the others fit into their memory
+            for rows in reversed(_sizes(slots)):
+                if self._step.graphs:
+                    self._place(rows, lengths)
+                    self._step(self._ids[:rows], self._positions[:rows], limit)
 
     @torch.inference_mode()
     def forward(self, positions: Mapping[int, int], lengths: Mapping[int, int]) -> None:
@@ -142,7 +144,7 @@ class Runner:
         penalised = [slot for slot in positions if self._sampling[slot].repetition_penalty != 1]
         if penalised:
             slots = self._upload(torch.tensor(penalised))
-            self._seen[slots, self._ids[slots]] = True
+            self._seen[slots, self._ids[slots]] = self._true
         self._logits = self._step(self._ids[:rows], self._positions[:rows], limit)
 
     @torch.inference_mode()
@@ -177,7 +179,7 @@ class Runner:
 
     def _place(self, rows: int, positions: Mapping[int, int]) -> None:
         wanted = torch.tensor([positions.get(slot, 0) for slot in range(rows)], dtype=torch.int64)
-        self._positions[:rows] = self._upload(wanted)
+        self._positions[:rows].copy_(wanted.pin_memory() if self._cuda else wanted, non_blocking=True)
 
     def _gather(self, rows: int) -> Tensor:
         """The logits to draw from, float32: those of the step, and those of prompts that were just computed."""
@@ -193,8 +195,11 @@ class Runner:
 
     def _vectors(self, piece: Sequence[int] | Vectors) -> Tensor:
         if isinstance(piece, Vectors):
-            if self._cuda:  # they were made on the default stream
-                torch.cuda.current_stream(self._device).wait_stream(torch.cuda.default_stream(self._device))
+            if self._cuda:  # they were made on the default stream, and may be forgotten there before they are read here
+                current = torch.cuda.current_stream(self._device)
+                current.wait_stream(torch.cuda.default_stream(self._device))
+                if piece.values.is_cuda:
+                    piece.values.record_stream(current)
             return piece.values.to(self._device)
         return self.network.embed(self._upload(torch.tensor([*piece], dtype=torch.int64)))
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sayso.engine.cache import CachedSequence, Prefixes, Slots, penalty_ids
+from sayso.engine.graphs import free_unused
 from sayso.engine.job import Fill, Job, checked_prompt
 from sayso.engine.network import Network
 from sayso.engine.request import Prompt
@@ -350,8 +351,7 @@ def _explained(error: Exception, what: str) -> SaysoError:
     if isinstance(error, SaysoError):
         return error
     if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_unused()
         explained = ModelError(
             f"There was no memory left while {what}.", "Use fewer slots, a shorter context or smaller weights."
         )

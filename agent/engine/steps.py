@@ -2,58 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
-import torch
 from torch import Tensor
 
+from sayso.engine.graphs import Recorder
 from sayso.engine.network import Network
-
-_WARM_UPS = 2
 
 
 class Steps:
     """Runs `Network.step`.
 
-    Captured graphs read the ids and positions that they were captured with, so those have to be the same memory in
+    Recorded graphs read the ids and positions that they were recorded with, so those have to be the same memory in
     every call of a shape; the logits of one call are overwritten by the next.
 
     Args:
         network: Whose step.
-        graphs: Capture one graph for each number of rows and limit, on CUDA.
+        graphs: Record one graph for each number of rows and limit, on CUDA.
 
     Attributes:
-        graphs: Whether it captures.
+        graphs: Whether it records. Where that fails it is given up, and steps are eager from then on.
     """
 
     def __init__(self, network: Network, graphs: bool) -> None:
         self._network = network
         self.graphs = graphs
-        self._captured: dict[tuple[int, int], tuple[Any, Tensor]] = {}
-        self._pool: Any = None
+        self._recorder = Recorder(network.device, priority=-1)
+        self._recorded: dict[tuple[int, int], tuple[Callable[[], None], Tensor]] = {}
 
     def __call__(self, ids: Tensor, positions: Tensor, limit: int) -> Tensor:
         """One step; see `Network.step`."""
+        shape = len(ids), limit
+        if self.graphs and shape not in self._recorded:
+            # Writing the same ids at the same positions again and again changes nothing: real ones may warm it up.
+            work = partial(self._network.step, ids, positions, limit)
+            recorded = self._recorder.try_record(work, f"A step of {len(ids)} rows and {limit} positions")
+            if recorded is None:
+                self.graphs = False
+            else:
+                self._recorded[shape] = recorded
         if not self.graphs:
             return self._network.step(ids, positions, limit)
-        shape = len(ids), limit
-        if shape not in self._captured:
-            self._captured[shape] = self._capture(ids, positions, limit)
-        graph, logits = self._captured[shape]
-        graph.replay()
+        replay, logits = self._recorded[shape]
+        replay()
         return logits
-
-    def _capture(self, ids: Tensor, positions: Tensor, limit: int) -> tuple[Any, Tensor]:
-        """Writing the same ids at the same positions again and again changes nothing, so real ones may warm it up."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UPS):
-                self._network.step(ids, positions, limit)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        # What other threads do on the device (encode audio, make sound) is not to break the capture.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            logits = self._network.step(ids, positions, limit)
-        self._pool = graph.pool()
-        return graph, logits

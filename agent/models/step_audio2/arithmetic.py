@@ -1,4 +1,4 @@
-"""What keeps arithmetic as it is written: no autocast, no TF32 that nobody asked for."""
+"""What keeps arithmetic as it is written, and as fast for a new shape: no autocast, no TF32 that nobody asked for."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ def as_written(device: torch.device) -> AbstractContextManager[Any]:
     if device.type != "meta" and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
+
+
+def without_plans(device: torch.device) -> None:
+    """Turn cuDNN's attention off, for the process; nothing without CUDA.
+
+    torch prefers it on an H100. It makes a plan for each new shape, which takes longer than the attention itself, and
+    each sentence is a new shape here. FlashAttention and its like need no plans.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def additive(seen: Tensor, dtype: torch.dtype) -> Tensor:

@@ -8,7 +8,9 @@ back is forgetting: the next call writes over them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import torch
@@ -17,6 +19,7 @@ from torch.nn import functional
 
 from sayso.errors import UsageError
 from sayso.models.step_audio2.arithmetic import additive, as_written
+from sayso.models.step_audio2.attention import Reach, Way, attend, attend_cache, best_way
 from sayso.models.step_audio2.config import DecoderConfig
 
 PREFILL_CHUNK: Final = 512
@@ -135,9 +138,16 @@ class DecoderLayer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The 28 layers of mini, its embeddings and its head, which are not tied."""
+    """The 28 layers of mini, its embeddings and its head, which are not tied.
+
+    Attributes:
+        rotations: See `reset_rotations`.
+        fused: Let torch.compile fuse what is between the matrix products of `decode`. All layers share what it makes,
+            one version for each number of slots; the first call of each takes seconds.
+    """
 
     rotations: Tensor
+    fused: bool = False
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -205,7 +215,7 @@ class Decoder(nn.Module):
             if mask is None:  # at the start of a sequence the fast kernels know the mask themselves
                 heard = functional.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
             else:
-                heard = _attend(query, cache.keys[number, :, :, :end], cache.values[number, :, :, :end], mask)
+                heard = attend(query, cache.keys[number, :, :, :end], cache.values[number, :, :, :end], mask)
             x = layer.finish(x, heard)
         return x
 
@@ -215,7 +225,9 @@ class Decoder(nn.Module):
         return seen.repeat(self.config.heads // self.config.kv_heads, 1)
 
     @torch.no_grad()
-    def decode(self, ids: Tensor, positions: Tensor, cache: KvCache, *, span: int | None = None) -> Tensor:
+    def decode(
+        self, ids: Tensor, positions: Tensor, cache: KvCache, *, span: int | None = None, way: Way = "whole"
+    ) -> Tensor:
         """Move every slot of a cache one token on.
 
         A slot that has nothing to do takes part all the same: give it any id, and as its position its length, where
@@ -228,6 +240,7 @@ class Decoder(nn.Module):
             cache: All slots, or a view of some.
             span: Rows of the cache that are looked at; all where None. Fewer are faster: capture a CUDA graph for
                 each of a few spans, and take the smallest that holds every position.
+            way: How attention is computed; see `sayso.models.step_audio2.attention`.
 
         Returns:
             Logits, shape (slots, vocab_size), in the weights' dtype.
@@ -237,13 +250,14 @@ class Decoder(nn.Module):
             x = self.embed(ids)[:, None]
             rotation = self.rotations[:, positions][:, :, None, None]
             slots = torch.arange(cache.slots, device=ids.device)
-            mask = additive(torch.arange(span, device=ids.device) <= positions[:, None], x.dtype)[:, None, None]
+            reach = Reach.of(way, positions, span, cache.keys[0])
+            project, finish = _fused() if self.fused else (DecoderLayer.project, DecoderLayer.finish)
             for number, layer in enumerate(self._blocks()):
-                query, key, value = layer.project(x, rotation)
+                query, key, value = project(layer, x, rotation)
                 keys, values = cache.keys[number], cache.values[number]
                 keys[slots, :, positions] = key[:, :, 0]
                 values[slots, :, positions] = value[:, :, 0]
-                x = layer.finish(x, _attend(query, keys[:, :, :span], values[:, :, :span], mask))
+                x = finish(layer, x, attend_cache(query, keys, values, reach))
             return self.head(self.norm(x[:, 0]))
 
     def _blocks(self) -> list[DecoderLayer]:
@@ -252,11 +266,20 @@ class Decoder(nn.Module):
 
 
 class CachedDecoder:
-    """A decoder and its cache: what `sayso.engine.Network` asks for."""
+    """A decoder and its cache: what `sayso.engine.Network` asks for.
 
-    def __init__(self, decoder: Decoder, cache: KvCache) -> None:
+    Args:
+        decoder: What computes.
+        cache: Of the same device and dtype.
+        way: How a step's attention is computed; None: the fastest way that works there.
+    """
+
+    def __init__(self, decoder: Decoder, cache: KvCache, way: Way | None = None) -> None:
         self.decoder = decoder
         self.cache = cache
+        config = decoder.config
+        dtype = cache.keys.dtype
+        self.way: Way = way or best_way(self.device, dtype, config.heads, config.kv_heads, config.head_dim)
 
     @property
     def device(self) -> torch.device:
@@ -288,29 +311,21 @@ class CachedDecoder:
 
     def step(self, ids: Tensor, positions: Tensor, limit: int) -> Tensor:
         """Write one position in each of the first ``len(ids)`` slots (see `Decoder.decode`)."""
-        return self.decoder.decode(ids, positions, self.cache.view(0, len(ids)), span=limit)
+        return self.decoder.decode(ids, positions, self.cache.view(0, len(ids)), span=limit, way=self.way)
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Copy the first ``length`` positions of one slot's cache to another slot."""
         self.cache.copy(source, target, length)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Grouped attention under a mask.
-
-    The heads of a group become further queries of their one key head. `enable_gqa` under a mask has no fast kernel on
-    CUDA; this way no key is copied either.
-
-    Args:
-        query: Shape (batch, heads, time, head_dim).
-        key: Shape (batch, kv_heads, span, head_dim).
-        value: The same shape.
-        mask: What is added to the scores; shape (..., heads / kv_heads * time or 1, span).
-
-    Returns:
-        The shape of ``query``.
-    """
-    group, time = query.shape[1] // key.shape[1], query.shape[2]
-    folded = query.reshape(query.shape[0], key.shape[1], group * time, query.shape[3])
-    heard = functional.scaled_dot_product_attention(folded, key, value, attn_mask=mask)
-    return heard.reshape(query.shape)
+@lru_cache
+def _fused() -> tuple[Callable[..., tuple[Tensor, Tensor, Tensor]], Callable[..., Tensor]]:
+    """The two halves of a layer, compiled; products of one row are tuned, which is what 8-bit weights gain from."""
+    # No CUDA graphs of torch's own: the whole step is one of ours.
+    options: dict[str, Any] = {"coordinate_descent_tuning": True, "triton.cudagraphs": False}
+    compiler: Any = torch
+    compiled = [
+        compiler.compile(half, dynamic=False, fullgraph=True, options=options)
+        for half in (DecoderLayer.project, DecoderLayer.finish)
+    ]
+    return compiled[0], compiled[1]

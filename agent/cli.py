@@ -26,8 +26,8 @@ from sayso.cli_options import (
     InstructionsOption,
     LanguageOption,
     McpOption,
+    ModelOption,
     SessionOption,
-    SizeOption,
     ToolsOption,
     VoiceOption,
     build_agent,
@@ -76,7 +76,7 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     instructions: InstructionsOption = DEFAULT_INSTRUCTIONS,
     voice: VoiceOption = None,
-    model: SizeOption = "default",
+    model: ModelOption = "default",
     tts: EngineOption = "kokoro",
     language: LanguageOption = "en",
 ) -> None:
@@ -115,7 +115,7 @@ def talk(
     session: SessionOption = None,
     instructions: InstructionsOption = DEFAULT_INSTRUCTIONS,
     voice: VoiceOption = None,
-    model: SizeOption = "default",
+    model: ModelOption = "default",
     tts: EngineOption = "kokoro",
     language: LanguageOption = "en",
     headphones: Annotated[

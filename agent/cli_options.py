@@ -15,7 +15,6 @@ from sayso.tools import Tool, load_tools
 from sayso.tools.builtin import BUILTIN_TOOLS
 from sayso.tools.registry import Registry
 
-Size: TypeAlias = Literal["default", "small"]
 Engine: TypeAlias = Literal["kokoro", "piper"]
 
 ToolsOption = Annotated[
@@ -33,7 +32,15 @@ McpOption = Annotated[
     typer.Option("--mcp", metavar="FILE", help="MCP servers, in the mcpServers JSON form.", show_default=False),
 ]
 VoiceOption = Annotated[str | None, typer.Option("--voice", help="See `sayso voices`.", show_default=False)]
-SizeOption = Annotated[Size, typer.Option("--model", help="Embedded language model: 1.5B, or 0.5B for small machines.")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME|FOLDER",
+        help="The embedded model of 1.5B ('default') or 0.5B ('small', for small machines), 'step-audio-2-mini', or "
+        "the folder of a checkpoint of it.",
+    ),
+]
 EngineOption = Annotated[Engine, typer.Option("--tts", help="What speaks; piper is an extra.")]
 LanguageOption = Annotated[str, typer.Option("--language", help="Spoken language, e.g. en, zh; 'auto' finds out.")]
 InstructionsOption = Annotated[str, typer.Option("--instructions", help="What the agent is told first.")]
@@ -44,13 +51,23 @@ DEFAULT_INSTRUCTIONS = "You are a friendly voice assistant."
 
 
 def build_agent(
-    tools: Iterable[Tool[..., Any]], instructions: str, voice: str | None, size: Size, engine: Engine, language: str
+    tools: Iterable[Tool[..., Any]], instructions: str, voice: str | None, model: str, engine: Engine, language: str
 ) -> Agent:
-    """The agent that a command's options describe."""
-    from sayso.models.embedded import embedded_model
+    """The agent that a command's options describe; ``engine`` and ``language`` are the embedded models' alone.
 
-    model = embedded_model(size=size, tts=engine, language=None if language == "auto" else language)
-    return Agent(instructions=instructions, tools=tools, model=model, voice=voice)
+    Raises:
+        UsageError: There is no such model, or its folder is none of a checkpoint.
+        ModelMissingError: The model's files or packages are not here.
+    """
+    from sayso.models.embedded import embedded_model
+    from sayso.models.named import named
+
+    if model in ("default", "small"):
+        heard = None if language == "auto" else language
+        found = embedded_model(size="small" if model == "small" else "default", tts=engine, language=heard)
+    else:
+        found = named(model)
+    return Agent(instructions=instructions, tools=tools, model=found, voice=voice)
 
 
 def chosen_tools(wanted: Iterable[str] | None) -> list[Tool[..., Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,31 @@ def test_a_load_that_failed_is_tried_again() -> None:
         part.close()
 
     asyncio.run(main())
+
+
+def test_an_error_that_nobody_waits_for_any_more_is_not_printed() -> None:
+    complaints: list[Any] = []
+    begin = threading.Event()
+
+    def load() -> str:
+        begin.wait(10)
+        raise ModelMissingError("Not here.", "Fetch it.")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: complaints.append(about))
+        part = Part("test", load)
+        waiting = asyncio.create_task(part.get())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        begin.set()
+        with pytest.raises(ModelMissingError):
+            await part.get()
+        part.close()
+
+    asyncio.run(main())
+    gc.collect()  # it complains when the future goes
+    assert complaints == []
 
 
 def test_closing_frees_once_and_only_what_was_loaded() -> None:

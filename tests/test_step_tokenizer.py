@@ -130,12 +130,15 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     for name, content in (
         ("vocab.json", "{"),
+        ("vocab.json", "[]"),
+        ("vocab.json", '{"a": "x"}'),
         ("tokenizer_config.json", "[]"),
         ("tokenizer_config.json", "{}"),
         ("merges.txt", "#version: 0.2\na b c\n"),
+        ("merges.txt", "a z\n"),  # not of this vocabulary
     ):
         folder_with(tmp_path).joinpath(name).write_text(content)
-        with pytest.raises(ModelError, match=name.replace(".", r"\.")):
+        with pytest.raises(ModelError, match=name.replace(".", r"\.") + r" is no .*sayso models pull"):
             Tokenizer.load(tmp_path)
 
 

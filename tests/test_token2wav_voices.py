@@ -246,8 +246,18 @@ def test_a_file_that_is_cut_off_is_refused(folder, name):
     whole = (folder / name).read_bytes()
     for kept in (0, 100, len(whole) // 2):
         (folder / name).write_bytes(whole[:kept])
-        with pytest.raises(UsageError, match=rf"{name} cannot be read.*Fetch the file again"):
+        with pytest.raises(UsageError, match=rf"{name} cannot be read.*Fetch it again"):
             Token2Wav.load(folder)
+
+
+@pytest.mark.parametrize("name", ["flow.pt", "hift.pt"])
+def test_a_file_that_holds_something_else_is_refused(folder, name):
+    (folder / name).write_bytes(b"junk")
+    with pytest.raises(UsageError, match=rf"{name} cannot be read: .*Fetch it again"):
+        Token2Wav.load(folder)
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 623209408\n")
+    with pytest.raises(ModelMissingError, match=rf"{name} is a pointer of Git LFS.*git lfs pull"):
+        Token2Wav.load(folder)
 
 
 def replaced(path, value, **options):

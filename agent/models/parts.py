@@ -46,7 +46,9 @@ class Part(Generic[P]):
             SaysoError: As ``load`` does; the next call tries again.
         """
         _, loaded = self._begin()
-        return await asyncio.shield(asyncio.wrap_future(loaded))  # others may wait for it too
+        waiting = asyncio.wrap_future(loaded)
+        waiting.add_done_callback(_seen)  # or asyncio complains of an error that nobody waits for any more
+        return await asyncio.shield(waiting)  # others may wait for it too
 
     async def use(self, work: Callable[..., T], *args: Any) -> T:
         """Run ``work(part, *args)`` in the part's thread. Work that was cancelled before it began never runs."""
@@ -72,3 +74,8 @@ class Part(Generic[P]):
         if loaded is not None and free is not None:
             thread.submit(lambda: free(loaded.result()))
         thread.shutdown(wait=False)
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

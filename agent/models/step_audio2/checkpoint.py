@@ -17,14 +17,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from sayso.errors import ModelError, ModelMissingError, UsageError
-from sayso.models.step_audio2.config import PULL_HINT, StepAudio2Config
+from sayso.models.step_audio2.config import PULL_HINT, StepAudio2Config, refuse_pointer
 from sayso.models.step_audio2.layout import HEAD, Place, layout
 from sayso.models.step_audio2.networks import Networks, quantize_rows, weight_bytes
 
 INDEX_FILE: Final = "model.safetensors.index.json"
 SINGLE_FILE: Final = "model.safetensors"
 _FLOATS: Final = ("BF16", "F16", "F32")
-_LFS: Final = b"version https://git-lfs"
 _NAMED: Final = 3
 
 
@@ -165,12 +164,7 @@ def _check_files(paths: Iterable[Path]) -> None:
     if missing:
         raise ModelMissingError(f"{paths[0].parent} lacks {_some(missing, 'file')}.", PULL_HINT)
     for path in paths:
-        with path.open("rb") as file:
-            if file.read(len(_LFS)) == _LFS:
-                raise ModelMissingError(
-                    f"{path} is a pointer of Git LFS, not the file itself.",
-                    "Run `git lfs pull` in that folder. Or: " + PULL_HINT,
-                )
+        refuse_pointer(path)
 
 
 def _check_shapes(path: Path, expected: Mapping[str, Place], config: StepAudio2Config) -> None:

@@ -7,15 +7,33 @@ matters and is not in the file is an error that names it. Keys that nobody here 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from sayso.errors import ModelMissingError, UsageError
 
 CONFIG_FILE: Final = "config.json"
+Kind: TypeAlias = Literal["chat", "think", "base"]
+"""The public checkpoints: mini answers, mini-Think thinks before it does, mini-Base has no roles and calls no tools."""
 PULL_HINT: Final = "Fetch it again with: sayso models pull step-audio-2-mini"
+_POINTER: Final = b"version https://git-lfs"
+
+
+def refuse_pointer(path: Path) -> None:
+    """Say so where a file is only the note that Git LFS leaves in place of a large one.
+
+    Raises:
+        ModelMissingError: It is.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise ModelMissingError(
+                f"{path} is a pointer of Git LFS, not the file itself.",
+                "Run `git lfs pull` in that folder. Or: " + PULL_HINT,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +222,18 @@ class StepAudio2Config:
                 "adapter_stride": two.stride,
             },
         }
+
+
+def kind_of(folder: Path) -> Kind:
+    """Which of the checkpoints a folder holds, by its publisher's name for it: their configs are alike.
+
+    Args:
+        folder: Its own name tells, or that of one above it, as in a hub's cache; where none does, it is mini.
+    """
+    for name in (part.casefold() for part in reversed(folder.absolute().parts)):
+        if found := re.search(r"step-audio-2-mini(-think|-base)?", name):
+            return cast(Kind, (found[1] or "-chat")[1:])
+    return "chat"
 
 
 class _Reader:

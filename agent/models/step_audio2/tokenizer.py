@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sayso.errors import ModelError, ModelMissingError
+from sayso.models.step_audio2.config import PULL_HINT
 
 CODEBOOK_SIZE: Final = 6561
 """Codes of the speech codec (3^8); `<audio_6561>` fills audio slots where there is no more sound."""
@@ -84,13 +85,13 @@ class Tokenizer:
             if not (folder / name).is_file():
                 raise ModelMissingError(
                     f"The checkpoint in {folder} has no {name}.",
-                    "Fetch the whole checkpoint: sayso models pull step-audio-2-mini",
+                    PULL_HINT,
                 )
         name = _FILES[0]
         try:
-            vocabulary = json.loads((folder / name).read_text("utf-8"))
+            vocabulary = {str(token): int(token_id) for token, token_id in _table(folder / name).items()}
             name = _FILES[2]
-            entries = json.loads((folder / name).read_text("utf-8"))["added_tokens_decoder"]
+            entries = _table(folder / name)["added_tokens_decoder"]
             added = {entry["content"]: int(token_id) for token_id, entry in entries.items()}
             name = _FILES[1]
             merges = _read_merges(folder / name)
@@ -99,8 +100,7 @@ class Tokenizer:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(
-                f"{folder / name} is no tokenizer file of Step-Audio 2: {error!r}.",
-                "Check the folder: sayso models verify step-audio-2-mini",
+                f"{folder / name} is no tokenizer file of Step-Audio 2 ({type(error).__name__}: {error}).", PULL_HINT
             ) from error
 
     def id_of(self, token: str) -> int:
@@ -194,12 +194,23 @@ def _byte_pair_encoder(vocabulary: dict[str, int], merges: list[tuple[str, str]]
             f"The package tokenizers does not load: {error}.", "Install it with: pip install 'sayso[step-audio]'"
         ) from error
     split: Any = pre_tokenizers.Split
-    bpe: Any = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    try:
+        bpe: Any = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    except Exception as error:  # it has no class of its own for this
+        raise ValueError(f"vocabulary and merges are not of the same tokenizer: {error}") from error
     bpe.normalizer = normalizers.NFC()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [split(Regex(_PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     return bpe
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """A JSON object."""
+    values: Any = json.loads(path.read_text("utf-8"))
+    if not isinstance(values, dict):
+        raise TypeError("it is no JSON object")
+    return cast("dict[str, Any]", values)
 
 
 def _read_merges(path: Path) -> list[tuple[str, str]]:

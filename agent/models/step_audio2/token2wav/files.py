@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sayso.errors import ModelMissingError, UsageError
+from sayso.models.step_audio2.config import PULL_HINT, refuse_pointer
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -27,17 +27,19 @@ def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
         UsageError: It is no file of tensors.
     """
     if not path.is_file():
-        raise ModelMissingError(f"{path} is not there.", "Point to a whole token2wav folder of a checkpoint.")
+        raise ModelMissingError(f"{path} is not there.", PULL_HINT)
+    refuse_pointer(path)
     try:
         loaded = _load(path)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"{path} cannot be read: {reason}", "Fetch the file again; it may be cut off.") from error
+    except Exception as error:  # whatever the unpickler makes of bytes that are no pickle
+        first = (str(error).splitlines() or [""])[0].split(". ")[0].rstrip(".")
+        reason = first or type(error).__name__
+        raise UsageError(f"{path} cannot be read: {reason}.", "It may be cut off. " + PULL_HINT) from error
     if not isinstance(loaded, Mapping):
-        raise UsageError(f"{path} holds no table of weights.", "Fetch the file again.")
+        raise UsageError(f"{path} holds no table of weights.", PULL_HINT)
     table = cast("Mapping[Any, Any]", loaded)
     if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in table.items()):
-        raise UsageError(f"{path} holds more than named weights.", "Fetch the file again.")
+        raise UsageError(f"{path} holds more than named weights.", PULL_HINT)
     return {str(key).removeprefix(prefix): value for key, value in table.items()}
 
 

@@ -22,6 +22,7 @@ PIECE_SECONDS: Final = 25.0
 HOP: Final = 160
 _FFT: Final = 400
 _PADDING: Final = 479
+_HIGHEST_HZ: Final = 8000.0
 _SHORTEST: Final = 321  # samples; anything shorter gives no embedding at all
 _PAUSE_SEARCH_S: Final = 5.0
 _PAUSE_S: Final = 0.2
@@ -137,17 +138,22 @@ def log_mel(samples: NDArray[np.float32] | torch.Tensor, *, mel_bins: int = 128)
 
 
 @lru_cache(maxsize=4)
-def mel_filters(bins: int) -> NDArray[np.float32]:
+def mel_filters(bins: int, *, rate_hz: int = SAMPLE_RATE_HZ, fft: int = _FFT) -> NDArray[np.float32]:
     """Slaney's triangular mel filters from 0 to 8000 Hz, each of unit area.
 
     Source: Slaney, Auditory Toolbox, 1998: linear to 1 kHz (200/3 Hz a mel), then logarithmic (27 mels for a factor
     of 6.4).
 
+    Args:
+        bins: How many.
+        rate_hz: Of the sound.
+        fft: Length of its transform.
+
     Returns:
-        Shape (bins, 201), float32.
+        Shape (bins, fft // 2 + 1), float32.
     """
-    frequencies = np.linspace(0, SAMPLE_RATE_HZ / 2, _FFT // 2 + 1)
-    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(SAMPLE_RATE_HZ / 2), bins + 2))
+    frequencies = np.linspace(0, rate_hz / 2, fft // 2 + 1)
+    edges = _mel_to_hz(np.linspace(0, _hz_to_mel(_HIGHEST_HZ), bins + 2))
     rising = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - frequencies) / np.diff(edges)[1:, None]
     area = 2 / (edges[2:] - edges[:-2])

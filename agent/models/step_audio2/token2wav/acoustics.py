@@ -1,8 +1,8 @@
 """What the networks of a prompt voice hear: resampling, log-mel, the vocoder's mel, and Kaldi's filter bank.
 
 All in plain torch on the CPU, so that neither torchaudio nor librosa is needed. Sources: torchaudio's ``resample`` with
-its default window; Slaney's Auditory Toolbox for the mel scale; Kaldi's ``compute-fbank-feats`` with the options that
-CAM++ was trained with; HiFi-GAN's mel with 24 kHz numbers.
+its default window; Kaldi's ``compute-fbank-feats`` with the options that CAM++ was trained with; HiFi-GAN's mel with
+24 kHz numbers.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sayso.models.step_audio2.features import mel_filters
 from sayso.models.step_audio2.token2wav.sizes import MEL_CHANNELS, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 SPEECH_RATE_HZ = 16_000
-HIGHEST_HZ = 8_000.0
 LOG_MEL_BINS = 128
 LOG_MEL_FFT = 400
 LOG_MEL_HOP = 160
@@ -69,7 +69,7 @@ def log_mel(samples: Tensor) -> Tensor:
     """
     window = torch.hann_window(LOG_MEL_FFT)
     spectrum = torch.stft(samples, LOG_MEL_FFT, LOG_MEL_HOP, window=window, return_complex=True)
-    filters = mel_filters(SPEECH_RATE_HZ, LOG_MEL_FFT, LOG_MEL_BINS)
+    filters = torch.as_tensor(mel_filters(LOG_MEL_BINS))
     loudness = (filters @ spectrum[:, :-1].abs().square()).clamp(min=1e-10).log10()
     return (loudness.maximum(loudness.max() - 8.0) + 4.0) / 4.0
 
@@ -88,7 +88,7 @@ def voice_mel(samples: Tensor) -> Tensor:
     window = torch.hann_window(VOICE_FFT)
     spectrum = torch.stft(padded, VOICE_FFT, SAMPLES_PER_FRAME, window=window, center=False, return_complex=True)
     magnitude = (torch.view_as_real(spectrum).square().sum(dim=2) + 1e-9).sqrt()
-    filters = mel_filters(SAMPLE_RATE_HZ, VOICE_FFT, MEL_CHANNELS)
+    filters = torch.as_tensor(mel_filters(MEL_CHANNELS, rate_hz=SAMPLE_RATE_HZ, fft=VOICE_FFT))
     return (filters @ magnitude).clamp(min=1e-5).log().T.contiguous()
 
 
@@ -112,18 +112,6 @@ def filter_bank(samples: Tensor) -> Tensor:
     return bank - bank.mean(dim=0, keepdim=True)
 
 
-@lru_cache(maxsize=4)
-def mel_filters(rate_hz: int, fft: int, bins: int) -> Tensor:
-    """Triangles on Slaney's mel scale (linear below 1 kHz, logarithmic above), each of unit area, 0 to 8 kHz.
-
-    Returns:
-        (bins, fft // 2 + 1) float32.
-    """
-    edges = _slaney_hz(torch.linspace(0, _slaney_mel(HIGHEST_HZ), bins + 2, dtype=torch.float64))
-    points = torch.linspace(0, rate_hz / 2, fft // 2 + 1, dtype=torch.float64)
-    return (_triangles(points, edges) * 2 / (edges[2:] - edges[:-2])[:, None]).float()
-
-
 @lru_cache(maxsize=1)
 def _kaldi_filters() -> Tensor:
     """Triangles that are straight on the mel axis, of height one; the bin at half the rate is left out, as in Kaldi."""
@@ -141,11 +129,3 @@ def _triangles(points: Tensor, edges: Tensor) -> Tensor:
 
 def _htk_mel(hz: float) -> float:
     return 1127.0 * math.log(1.0 + hz / 700.0)
-
-
-def _slaney_mel(hz: float) -> float:
-    return 3 * hz / 200 if hz < 1000 else 15 + 27 * math.log(hz / 1000) / math.log(6.4)
-
-
-def _slaney_hz(mels: Tensor) -> Tensor:
-    return torch.where(mels < 15, mels * 200 / 3, 1000 * torch.exp((mels - 15) * math.log(6.4) / 27))

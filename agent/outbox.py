@@ -35,6 +35,7 @@ class Outbox:
         self._now = now
         self._seq = 0
         self._push: Push | None = None
+        self._watchers: list[Push] = []
         self._unsent: list[Event] = []
         self._held: list[Event] | None = None  # of a turn that does not count yet
 
@@ -49,6 +50,10 @@ class Outbox:
             yield
         finally:
             self._push = outer
+
+    def watch(self, push: Push) -> None:
+        """Let ``push`` see every event too, once, when it is handed on; whoever follows gets it all the same."""
+        self._watchers.append(push)
 
     def hold(self) -> None:
         """A turn begins that does not count yet: what it emits is kept back."""
@@ -81,6 +86,8 @@ class Outbox:
     def _deliver(self, event: Event) -> None:
         self._seq += 1
         numbered = replace(event, seq=self._seq)
+        for watcher in self._watchers:
+            watcher(numbered)
         if self._push is not None:
             self._push(numbered)
             return

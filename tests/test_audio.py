@@ -330,7 +330,7 @@ def test_all_zeros_in_files_and_unsigned() -> None:
         ("Wie spät ist es in Zürich? ".encode() * 400, "holds text, not sound"),
         (b"<!doctype html><title>404</title>", "holds text, not sound"),
         (bytes(5000), "nothing but zero bytes"),
-        (b"\0\0\0 ftypM4A " + bytes(range(256)) * 4, r"no sound file that can be read .* ffmpeg -i"),
+        (b"\0\0\0 ftypM4A " + bytes(range(256)) * 4, "has a broken header"),
         (np.random.default_rng(1).bytes(5000), "no sound file that can be read"),
     ],
 )

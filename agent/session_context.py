@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sayso.errors import UsageError
 from sayso.models.base import Profile
+from sayso.models.named import THINKING
 from sayso.tools.context import Calls, Context, local_timezone
 from sayso.voices import Voice
 
@@ -57,6 +58,18 @@ def _wall_clock() -> Callable[[], float]:
         return getattr(asyncio.get_running_loop(), "wall_time", time.time)
     except RuntimeError:
         return time.time
+
+
+def check_thinking(thinking: bool, profile: Profile) -> None:
+    """Refuse to think with a model that does not.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if thinking and not profile.thinks:
+        raise UsageError(
+            f"The model {profile.name} does not think before it answers.", f"These do: {', '.join(THINKING)}."
+        )
 
 
 def check_voice(voice: str | None, known: tuple[str, ...]) -> str | None:

@@ -34,6 +34,7 @@ class TurnPolicy:
             hold instructions that are not the user's: a person is asked (``ask``), it is refused (``forbid``), or it
             runs (``allow``).
         approval_s: Seconds that a question for approval waits for its answer.
+        thinking_tokens: Most tokens of a thought before the model answers or calls, where the agent thinks.
 
     Raises:
         UsageError: A value that cannot be: a misspelt rule must not let writes through.
@@ -43,13 +44,14 @@ class TurnPolicy:
     filler_after_s: float = 0.5
     after_untrusted: AfterUntrusted = "ask"
     approval_s: float = 30.0
+    thinking_tokens: int = 512
 
     def __post_init__(self) -> None:
         """Check the values."""
         rules = get_args(AfterUntrusted)
         if self.after_untrusted not in rules:
             raise UsageError(f"TurnPolicy has after_untrusted={self.after_untrusted!r}.", f"Use {', '.join(rules)}.")
-        for name in ("max_rounds", "filler_after_s", "approval_s"):
+        for name in ("max_rounds", "filler_after_s", "approval_s", "thinking_tokens"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not value >= 0:
                 raise UsageError(f"TurnPolicy has {name}={value!r}.", "Give a number of 0 or more.")

@@ -12,19 +12,20 @@ from hypothesis import strategies as st
 
 pytest.importorskip("tokenizers", reason="the extra step-audio is not installed")
 
-from sayso.items import AssistantReply, Audio, Item, ToolCall, ToolOutput, ToolSpec, UserInput
+from sayso.errors import UsageError
+from sayso.items import AssistantReply, Audio, Instruction, Item, ToolCall, ToolOutput, ToolSpec, UserInput
+from sayso.models.base import ModelRequest
 from sayso.models.step_audio2.chat import (
     SUMMARY,
     ChatFormat,
     Segment,
     Sound,
-    answer_after_thought,
     canonical_schema,
     sound_ids,
     tool_json,
-    without_thought,
 )
 from sayso.models.step_audio2.interleave import build, split
+from sayso.models.step_audio2.plain import PlainFormat, check_plain
 from sayso.models.step_audio2.tokenizer import Tokenizer
 from sayso.models.step_audio2.transcript import Transcript
 
@@ -322,9 +323,22 @@ def test_nothing_written_can_forge_a_message(step_tokenizer: Tokenizer, said: st
 
 
 def test_base_has_no_roles(chat: ChatFormat) -> None:
-    prompt = chat.plain(["Read this paragraph at a natural pace.\n", "Hello.", [5], sound()], "speak")
-    assert shown(chat, prompt) == "Read this paragraph at a natural pace.\nHello.&[sound]<tts_start>"
-    assert len(chat.plain(["a"])) == 1
+    plain = PlainFormat(chat.tokenizer)
+    items = [UserInput(audio=sound()), UserInput("Hello.")]
+    prompt = Transcript(plain, "Read this paragraph at a natural pace.\n").prompt(items, "speak")
+    assert shown(chat, prompt) == "Read this paragraph at a natural pace.\n[sound]Hello.<tts_start>"
+    assert shown(chat, Transcript(plain).prompt([UserInput("a")], "write")) == "a"
+    assert chat.tokenizer.decode(plain.line("Hello.")) == "Read this paragraph at a natural pace.\nHello.<tts_start>"
+    assert chat.tokenizer.decode(plain.line("你好。")) == "以自然的语速读出下面的文字。\n你好。<tts_start>"
+
+
+def test_base_refuses_what_it_cannot_do() -> None:
+    check_plain(ModelRequest([UserInput("Hi.")], "Read this.\n"))
+    with pytest.raises(UsageError, match="calls no tools"):
+        check_plain(ModelRequest([UserInput("Hi.")], tools=(SEARCH,)))
+    for item in (AssistantReply("Hello."), Instruction("Be brief."), FOUND):
+        with pytest.raises(UsageError, match="no roles"):
+            check_plain(ModelRequest([UserInput("Hi."), item, UserInput("Well?")]))
 
 
 @pytest.mark.parametrize("heard", ["Let me look. There.", "Let me"])
@@ -345,21 +359,6 @@ def test_what_is_said_behind_a_call_is_kept_by_its_ids(chat: ChatFormat, heard: 
     prompt = ids_of(transcript.prompt([ASKED, *made, FOUND], "speak"))
     start = prompt.index(tokenizer.tts_start) + 1
     assert prompt[start : start + len(ids)] == ids
-
-
-def test_think_has_two_passes(chat: ChatFormat) -> None:
-    tokenizer = chat.tokenizer
-    thought = tokenizer.encode("他很高兴。\n")
-    for end in ([522, 26865, 29], [522, 26865, 1339], [522, 26865, 397]):
-        assert answer_after_thought(tokenizer, [*thought, *end[:-1]]) is None
-        assert answer_after_thought(tokenizer, [*thought, *end]) == [*thought, 522, 26865, 1339, 151693]
-    letters = [i for letter in "</think>" for i in tokenizer.encode(letter)]
-    second = answer_after_thought(tokenizer, [*thought, *letters])
-    assert second is not None
-    assert tokenizer.decode(second) == "他很高兴。\n</think>\n\n<tts_start>"
-    answer = spoken(chat, "好。")
-    assert without_thought(tokenizer, [*second, *answer]) == tuple(answer)
-    assert without_thought(tokenizer, answer) == tuple(answer)
 
 
 def test_the_thought_is_no_part_of_the_history(chat: ChatFormat) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -26,8 +25,6 @@ from sayso.models.base import CallClose, CallOpen, Done, ModelEvent, ModelReques
 from sayso.models.named import named
 from sayso.models.step_audio2.loaded import Options
 from sayso.models.step_audio2.model import StepAudio2Model
-from sayso.models.step_audio2.random_weights import write_random
-from sayso.models.step_audio2.token2wav import write_random as write_token2wav
 from sayso.testing import run
 from sayso.tools import Journal
 
@@ -42,15 +39,6 @@ SOUND = Audio(np.random.default_rng(0).normal(0, 0.05, 24_000).astype(np.float32
 REQUEST = ModelRequest(items=(UserInput("Hello there."),), instructions="Be brief.", tools=(weather.spec,), seed=1)
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tokenizer = Path(os.environ.get("SAYSO_SHARED", "../shared")) / "step-audio-2-mini"
-    if not (tokenizer / "vocab.json").is_file():
-        pytest.skip(f"the tokenizer of Step-Audio 2 is not at {tokenizer}; SAYSO_SHARED names the folder that holds it")
-    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
-    return write_random(folder, tiny=True, seed=0, tokenizer=tokenizer, token2wav=write_token2wav)
-
-
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
@@ -60,9 +48,9 @@ def one_thread() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def model_of(checkpoint: Path, **options: Any) -> AsyncIterator[StepAudio2Model]:
+async def model_of(folder: Path, **options: Any) -> AsyncIterator[StepAudio2Model]:
     settings = {"device": "cpu", "dtype": "float32", "max_tokens": 30, "max_length": 1024, "sessions": 2} | options
-    model = StepAudio2Model(Options(checkpoint, **settings))
+    model = StepAudio2Model(Options(folder, **settings))
     try:
         yield model
     finally:
@@ -74,28 +62,36 @@ async def events_of(model: StepAudio2Model, request: ModelRequest) -> list[Model
         return [event async for event in stream]
 
 
+def generated(model: StepAudio2Model) -> tuple[int, ...]:
+    """The ids of the round before."""
+    noted = model._talks[-1][1]._generated
+    assert noted is not None
+    return noted.ids
+
+
 def real(main: Any) -> Any:
     return run(main, virtual=False)
 
 
-def test_a_round_streams_words_and_sound_and_the_exact_ids(checkpoint: Path) -> None:
+def test_a_round_streams_words_and_sound_and_the_exact_ids(tiny_checkpoint: Path) -> None:
     async def main() -> None:
-        async with model_of(checkpoint) as model:
+        async with model_of(tiny_checkpoint) as model:
             first = await events_of(model, REQUEST)
             done = first[-1]
-            assert isinstance(done, Done) and len(done.token_ids) == done.completion_tokens == 30
+            ids = generated(model)
+            assert isinstance(done, Done) and len(ids) == done.completion_tokens == 30
             assert any(isinstance(event, Text) for event in first)
             again = await events_of(model, replace(REQUEST, items=(UserInput("Hello there."),)))
-            assert isinstance(again[-1], Done) and again[-1].token_ids == done.token_ids  # by its seed
-            other = await events_of(model, replace(REQUEST, seed=2))
-            assert isinstance(other[-1], Done) and other[-1].token_ids != done.token_ids
+            assert again[-1] == Done(1, 30) and generated(model) == ids  # by its seed
+            await events_of(model, replace(REQUEST, seed=2))
+            assert generated(model) != ids
 
     real(main())
 
 
-def test_a_later_round_computes_what_is_new_alone(checkpoint: Path) -> None:
+def test_a_later_round_computes_what_is_new_alone(tiny_checkpoint: Path) -> None:
     async def main() -> None:
-        async with model_of(checkpoint) as model:
+        async with model_of(tiny_checkpoint) as model:
             await model.warm(REQUEST)
             async with Agent(model=model, instructions="Be brief. " * 50, journal=Journal()).session() as session:
                 prefilled: list[int] = []
@@ -113,9 +109,9 @@ def test_a_later_round_computes_what_is_new_alone(checkpoint: Path) -> None:
     real(main())
 
 
-def test_a_forced_call_fits_its_schema(checkpoint: Path) -> None:
+def test_a_forced_call_fits_its_schema(tiny_checkpoint: Path) -> None:
     async def main() -> None:
-        async with model_of(checkpoint, max_tokens=120) as model:
+        async with model_of(tiny_checkpoint, max_tokens=120) as model:
             for seed in range(3):
                 events = await events_of(model, replace(REQUEST, force_call=True, seed=seed))
                 opened = next(event for event in events if isinstance(event, CallOpen))
@@ -129,9 +125,9 @@ def test_a_forced_call_fits_its_schema(checkpoint: Path) -> None:
     real(main())
 
 
-def test_no_call_where_none_is_allowed(checkpoint: Path) -> None:
+def test_no_call_where_none_is_allowed(tiny_checkpoint: Path) -> None:
     async def main() -> None:
-        async with model_of(checkpoint) as model:
+        async with model_of(tiny_checkpoint) as model:
             for request in (replace(REQUEST, allow_calls=False, force_call=True), replace(REQUEST, tools=())):
                 events = await events_of(model, request)
                 assert not any(isinstance(event, CallOpen) for event in events)
@@ -139,31 +135,30 @@ def test_no_call_where_none_is_allowed(checkpoint: Path) -> None:
     real(main())
 
 
-def test_sound_is_heard_and_encoded_once(checkpoint: Path) -> None:
+def test_sound_is_heard_and_encoded_once(tiny_checkpoint: Path) -> None:
     async def main() -> None:
-        async with model_of(checkpoint) as model:
+        async with model_of(tiny_checkpoint) as model:
             request = replace(REQUEST, items=(UserInput(audio=SOUND),))
             plain = await events_of(model, request)
+            heard = generated(model)
             assert not any(isinstance(event, Transcript) for event in plain)
             asked = await events_of(model, replace(request, transcribe=True))
             assert isinstance(asked[0], Transcript)
             loaded = await model._loaded.get()
-            assert len(loaded._sounds) == 1
+            assert len(loaded.sounds._pieces) == 1
             copied = Audio(SOUND.samples.copy(), SOUND.sample_rate_hz)  # known by content: an address may be used again
-            same = await events_of(model, replace(request, items=(UserInput(audio=copied),)))
-            assert isinstance(same[-1], Done) and isinstance(plain[-1], Done)
-            assert same[-1].token_ids == plain[-1].token_ids and len(loaded._sounds) == 1
+            await events_of(model, replace(request, items=(UserInput(audio=copied),)))
+            assert generated(model) == heard and len(loaded.sounds._pieces) == 1
             silent = Audio(np.zeros_like(SOUND.samples), 16_000)
-            other = await events_of(model, replace(request, items=(UserInput(audio=silent),)))
-            ids = [event.token_ids for event in (plain[-1], other[-1]) if isinstance(event, Done)]
-            assert ids[0] != ids[1]
+            await events_of(model, replace(request, items=(UserInput(audio=silent),)))
+            assert generated(model) != heard
 
     real(main())
 
 
-def test_a_given_line_is_spoken(checkpoint: Path) -> None:
+def test_a_given_line_is_spoken(tiny_checkpoint: Path) -> None:
     async def main() -> None:
-        async with model_of(checkpoint, max_tokens=200) as model:
+        async with model_of(tiny_checkpoint, max_tokens=200) as model:
             pieces = [piece async for piece in model.say("One moment.", "default_male")]
             assert "".join(piece.text for piece in pieces) == "One moment."
             assert all(piece.audio.sample_rate_hz == 24_000 for piece in pieces)
@@ -172,9 +167,9 @@ def test_a_given_line_is_spoken(checkpoint: Path) -> None:
     real(main())
 
 
-def test_a_written_reply_is_not_spoken(checkpoint: Path) -> None:
+def test_a_written_reply_is_not_spoken(tiny_checkpoint: Path) -> None:
     async def main() -> None:
-        async with model_of(checkpoint) as model:
+        async with model_of(tiny_checkpoint) as model:
             events = await events_of(model, replace(REQUEST, speak=False))
             text = "".join(event.text for event in events if isinstance(event, Text))
             assert text and "<tts" not in text
@@ -182,9 +177,9 @@ def test_a_written_reply_is_not_spoken(checkpoint: Path) -> None:
     real(main())
 
 
-def test_a_round_that_is_left_early_leaves_the_model_usable(checkpoint: Path) -> None:
+def test_a_round_that_is_left_early_leaves_the_model_usable(tiny_checkpoint: Path) -> None:
     async def main() -> None:
-        async with model_of(checkpoint, max_tokens=500) as model:
+        async with model_of(tiny_checkpoint, max_tokens=500) as model:
             async with aclosing(model.respond(REQUEST)) as stream:
                 await anext(stream)
             model.options = replace(model.options, max_tokens=10)
@@ -194,9 +189,9 @@ def test_a_round_that_is_left_early_leaves_the_model_usable(checkpoint: Path) ->
     real(main())
 
 
-def test_models_by_name(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert named(str(checkpoint)).profile.name == "step-audio-2-mini"
-    monkeypatch.setenv("SAYSO_MODEL_STEP_AUDIO_2_MINI", str(checkpoint))
+def test_models_by_name(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert named(str(tiny_checkpoint)).profile.name == "step-audio-2-mini"
+    monkeypatch.setenv("SAYSO_MODEL_STEP_AUDIO_2_MINI", str(tiny_checkpoint))
     assert Agent(model="step-audio-2-mini").voice_model.profile.keeps_audio
     monkeypatch.delenv("SAYSO_MODEL_STEP_AUDIO_2_MINI")
     monkeypatch.setenv("SAYSO_CACHE", str(tmp_path))

@@ -23,6 +23,8 @@ class Profile:
         forces_calls: It calls a tool where `ModelRequest.force_call` says so.
         keeps_audio: History has to hold users' audio; where not, it is dropped once its words are known.
         rolls_back: It can cut its own cache at the last token that was heard.
+        thinks: It thinks before it answers where `ModelRequest.thinking` says so.
+        overhears_s: It is an `Overhearing`, and so many seconds of what a user says are worth the first call; 0: none.
         sample_rate_hz: Of the audio it speaks; 0 where it does not speak.
         voices: Names that `ModelRequest.voice` accepts; the first is the default.
         voice_facts: What is known of them, where anything is.
@@ -38,6 +40,8 @@ class Profile:
     forces_calls: bool = False
     keeps_audio: bool = False
     rolls_back: bool = False
+    thinks: bool = False
+    overhears_s: float = 0.0
     sample_rate_hz: int = 0
     voices: tuple[str, ...] = ()
     voice_facts: tuple[Voice, ...] = ()
@@ -62,6 +66,7 @@ class ModelRequest:
         seed: For sampling; None leaves it to the model.
         max_tokens: Most tokens of this round; None leaves it to the model.
         temperature: For sampling; None leaves it to the model.
+        thinking: Most tokens of a thought before the answer; 0: none.
     """
 
     items: Sequence[Item]
@@ -75,6 +80,7 @@ class ModelRequest:
     seed: int | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    thinking: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """A piece of reasoning."""
+    """A piece of the thought before an answer. It is never spoken and no part of the conversation."""
 
     text: str
     type: Literal["thinking"] = "thinking"
@@ -149,12 +155,10 @@ class Done:
     """The round is over.
 
     Attributes:
-        token_ids: The exact generated ids where the model exposes them.
         prompt_tokens: Tokens prefilled for this round (not those reused from a cache).
         completion_tokens: Tokens generated.
     """
 
-    token_ids: tuple[int, ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
     type: Literal["done"] = "done"
@@ -195,4 +199,22 @@ class VoiceModel(Protocol):
 
     async def aclose(self) -> None:
         """Free what it holds. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Overhearing(Protocol):
+    """A model that can begin to hear before the user has finished; see `Profile.overhears_s`."""
+
+    async def overhear(self, audio: Audio) -> float:
+        """Take in the beginning of what a user is saying, so that `VoiceModel.respond` has less left to do.
+
+        It changes nothing else. May be cancelled, and what it did is lost at worst.
+
+        Args:
+            audio: All of it so far; the rest follows.
+
+        Returns:
+            How long, in seconds, the sound has to be for the next call to be of use.
+        """
         ...

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sayso.errors import ModelMissingError, UsageError
 from sayso.models.base import VoiceModel
 from sayso.settings import model_override, model_variable, models_root
 
+if TYPE_CHECKING:
+    from sayso.models.step_audio2.config import Kind
+
 STEP_AUDIO: Final = "step-audio-2-mini"
-NAMES: Final = ("embedded", "embedded-small", STEP_AUDIO)
+THINKING: Final = (f"{STEP_AUDIO}-think",)
+"""Those that think before they answer."""
+_KINDS: Final[dict[str, Kind | None]] = {  # None: what the folder's name says
+    STEP_AUDIO: None,
+    f"{STEP_AUDIO}-think": "think",
+    f"{STEP_AUDIO}-base": "base",
+}
+NAMES: Final = ("embedded", "embedded-small", *_KINDS)
 
 
 def named(name: str) -> VoiceModel:
@@ -20,33 +30,36 @@ def named(name: str) -> VoiceModel:
         name: One of `NAMES`, or the path of a checkpoint of Step-Audio 2.
 
     Raises:
-        UsageError: There is no such model.
+        UsageError: There is no such model, or the folder is not that of a Step-Audio 2.
         ModelMissingError: Its files or packages are not here.
     """
     if name in ("embedded", "embedded-small"):
         from sayso.models.embedded import embedded_model
 
         return embedded_model(size="small" if name == "embedded-small" else "default")
-    if name == STEP_AUDIO:
-        return _step_audio(model_override(STEP_AUDIO) or _kept())
-    if (Path(name) / "config.json").is_file():
-        return _step_audio(Path(name))
+    if name in _KINDS:
+        return _step_audio(model_override(name) or _kept(name), _KINDS[name])
+    folder = Path(name).expanduser()
+    if folder.exists() or len(folder.parts) > 1:
+        return _step_audio(folder)
     raise UsageError(
         f"There is no model {name!r}.", f"Models are: {', '.join(NAMES)}; or give the folder of a checkpoint."
     )
 
 
-def _kept() -> Path:
-    folder = models_root() / STEP_AUDIO
+def _kept(name: str) -> Path:
+    folder = models_root() / name
     if not (folder / "config.json").is_file():
         raise ModelMissingError(
-            f"The checkpoint {STEP_AUDIO} is not here.",
-            f"Download it from its publisher and set {model_variable(STEP_AUDIO)} to its folder.",
+            f"The checkpoint {name} is not here.",
+            f"Download it from its publisher and set {model_variable(name)} to its folder.",
         )
     return folder
 
 
-def _step_audio(folder: Path) -> VoiceModel:
+def _step_audio(folder: Path, kind: Kind | None = None) -> VoiceModel:
+    from sayso.models.step_audio2.config import StepAudio2Config
+
     try:
         from sayso.models.step_audio2.loaded import Options
         from sayso.models.step_audio2.model import StepAudio2Model
@@ -54,4 +67,5 @@ def _step_audio(folder: Path) -> VoiceModel:
         raise ModelMissingError(
             f"{STEP_AUDIO} needs the package {error.name}.", "Install it with: pip install 'sayso[step-audio]'"
         ) from error
-    return StepAudio2Model(Options(folder))
+    StepAudio2Config.read(folder)  # a folder that is none is told now, not when it is first asked
+    return StepAudio2Model(Options(folder, kind=kind))

@@ -58,6 +58,11 @@ class Prefix:
     ids: tuple[int, ...]
     handle: str
 
+    @classmethod
+    def of(cls, ids: Sequence[int]) -> Prefix:
+        """The prefix of these ids."""
+        return cls(tuple(ids), hashlib.sha256(repr([*ids]).encode()).hexdigest())
+
 
 class ChatFormat:
     """Writes messages.
@@ -78,7 +83,7 @@ class ChatFormat:
             ids += self.message("system", instructions)
         if tools:
             ids += self.message("tool_json_schemas", tool_json(tools))
-        return Prefix(tuple(ids), hashlib.sha256(repr(ids).encode()).hexdigest())
+        return Prefix.of(ids)
 
     def message(self, role: str, *contents: str) -> list[int]:
         """A whole message of text, each content tokenised on its own."""
@@ -108,6 +113,11 @@ class ChatFormat:
         """What the model generated in one message, as it is; ``ids`` end with `<|EOT|>`."""
         return [*self.open(opening), *ids]
 
+    def line(self, text: str) -> list[int]:
+        """What comes before a line that is to be spoken as it stands (`interleave.SpokenLine`)."""
+        del text  # its ids are forced: no word of it has to be shown before
+        return self.open("speak")
+
     def call(self, name: str, arguments: JsonObject) -> list[int]:
         """A call as the model writes it; only for calls whose ids are not known."""
         tokenizer = self.tokenizer
@@ -125,19 +135,6 @@ class ChatFormat:
             asked = [f"\n\n\n{self._summary}"] if self._summary and output is outputs[-1] else []
             ids += self.message("input", f"{output.name}: {output.output}" if named else output.output, *asked)
         return ids
-
-    def plain(self, parts: Sequence[str | Audio | Sequence[int]], opening: Opening = "write") -> list[Segment]:
-        """A prompt of the Base model: no roles, parts one after another (section 2.3)."""
-        segments: list[Segment] = []
-        for part in parts:
-            match part:
-                case str():
-                    segments.append(tuple(self.tokenizer.encode(part)))
-                case Audio():
-                    segments.append(Sound(part))
-                case ids:
-                    segments.append(tuple(ids))
-        return [*segments, tuple(self.begin(opening))] if self.begin(opening) else segments
 
     @property
     def _end(self) -> int:
@@ -195,30 +192,3 @@ def canonical_schema(schema: Any) -> Any:
         else:
             ordered[key] = canonical_schema(value)
     return ordered
-
-
-def answer_after_thought(tokenizer: Tokenizer, thought: Sequence[int]) -> list[int] | None:
-    """What the second pass of Think begins with: the thought, its end, and the start of speech (section 6.1).
-
-    Args:
-        tokenizer: For the ids.
-        thought: What the first pass generated so far.
-
-    Returns:
-        The ids that replace ``thought``; None while `</think>` has not come.
-    """
-    text = tokenizer.decode(thought)
-    end = text.find("</think>")
-    if end < 0:
-        return None
-    whole = f"{text[:end]}</think>\n\n"
-    kept = len(thought)
-    while kept and not (whole.startswith(part := tokenizer.decode(thought[:kept])) and len(part) < end + 8):
-        kept -= 1  # the id with the last ">" may be another one where line feeds follow
-    rest = whole[len(tokenizer.decode(thought[:kept])) :]
-    return [*thought[:kept], *tokenizer.encode(rest), tokenizer.tts_start]
-
-
-def without_thought(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[int, ...]:
-    """A reply as it stays in the history: what follows `<tts_start>`; all of it where there is none."""
-    return tuple(ids[ids.index(tokenizer.tts_start) + 1 :]) if tokenizer.tts_start in ids else tuple(ids)

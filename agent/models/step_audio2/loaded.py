@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
-from torch import Tensor
 
 from sayso.engine.grammar import Banned, CallGrammar, Grammars
-from sayso.engine.masks import all_but
+from sayso.engine.masks import all_but, mask_of
 from sayso.engine.request import Guide, Piece, Vectors
 from sayso.engine.torch_engine import TorchEngine
 from sayso.errors import UsageError
-from sayso.items import Audio, ToolSpec
+from sayso.items import ToolSpec
 from sayso.models.step_audio2.chat import ChatFormat, Segment, Sound
 from sayso.models.step_audio2.checkpoint import load
 from sayso.models.step_audio2.clips import no_voice, read_clip, voices_of
+from sayso.models.step_audio2.config import Kind, kind_of
 from sayso.models.step_audio2.decoder import CachedDecoder, KvCache
 from sayso.models.step_audio2.encoder import AudioEncoder
-from sayso.models.step_audio2.features import pieces, to_mono16k
+from sayso.models.step_audio2.interleave import stop_ids
+from sayso.models.step_audio2.plain import PlainFormat
+from sayso.models.step_audio2.sounds import Sounds
 from sayso.models.step_audio2.token2wav import Token2Wav, Voice
 from sayso.models.step_audio2.tokenizer import Tokenizer
 from sayso.settings import cache_root
 
 Dtype: TypeAlias = Literal["bfloat16", "float16", "float32"]
-KEPT_SOUNDS = 64
-"""So many of users' sounds stay encoded: those of a few conversations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +37,7 @@ class Options:
 
     Attributes:
         folder: The public checkpoint as it is: config, shards, tokenizer files, ``token2wav``.
+        kind: Which one it is; None: see `sayso.models.step_audio2.config.kind_of`.
         device: ``cuda``, ``cuda:1``, ``cpu``; empty: CUDA where there is one.
         dtype: Of weights and arithmetic.
         int8: Round the decoder's matrices to 8 bits (24 GB cards).
@@ -52,6 +51,7 @@ class Options:
     """
 
     folder: Path
+    kind: Kind | None = None
     device: str = ""
     dtype: Dtype = "bfloat16"
     int8: bool = False
@@ -62,6 +62,11 @@ class Options:
     repetition_penalty: float = 1.05
     max_tokens: int = 2048
     first_chunk_tokens: int = 25
+
+    @property
+    def variant(self) -> Kind:
+        """Which checkpoint it is."""
+        return self.kind or kind_of(self.folder)
 
 
 @dataclass(slots=True)
@@ -77,6 +82,7 @@ class Loaded:
         grammars: Compiles the tools' schemas.
         vocab_size: Width of the logits.
         clips: The voices; the first is the default.
+        sounds: What was heard; used in one thread.
     """
 
     tokenizer: Tokenizer
@@ -87,22 +93,30 @@ class Loaded:
     grammars: Grammars
     vocab_size: int
     clips: Mapping[str, Path]
-    _sounds: OrderedDict[str, list[Tensor]] = field(default_factory=OrderedDict[str, "list[Tensor]"])
+    sounds: Sounds = field(init=False)
     _grammar: tuple[tuple[ToolSpec, ...], CallGrammar] | None = None
     _voices: dict[str, Voice] = field(default_factory=dict[str, Voice])
 
-    def prompt(self, segments: list[Segment]) -> list[Piece]:
-        """A prompt for the engine; sounds that are new are encoded here. Blocks.
+    def __post_init__(self) -> None:
+        """Nothing was heard yet."""
+        self.sounds = Sounds(self.encoder)
 
-        A sound is known again by its content.
-        """
+    def prompt(self, segments: list[Segment]) -> list[Piece]:
+        """A prompt for the engine; sounds that are new are encoded here. Blocks."""
+        start, end = [self.tokenizer.audio_start], [self.tokenizer.audio_end]
         found: list[Piece] = []
         for segment in segments:
             if isinstance(segment, Sound):
-                found += self._heard(segment.audio)
+                for name, values in self.sounds.heard(segment.audio):
+                    found += [start, Vectors(values, name, self.tokenizer.audio_patch), end]
             else:
                 found.append(segment)
         return found
+
+    def thought_guide(self) -> Guide:
+        """What holds a thought to words: no call and no speech begins in it."""
+        ids = (*range(self.tokenizer.text_size), *stop_ids(self.tokenizer))
+        return Banned(mask_of(ids, self.vocab_size))
 
     def guide(self, tools: tuple[ToolSpec, ...], *, calls: bool, armed: bool) -> Guide | None:
         """What holds a round's calls to the tools: their grammar, or none at all."""
@@ -132,23 +146,6 @@ class Loaded:
             self._voices[name] = self.token2wav.voice(read_clip(self.clips[name]))
         return self._voices[name]
 
-    def _heard(self, audio: Audio) -> list[Piece]:
-        from sayso.speech.audio import resample
-
-        tokenizer = self.tokenizer
-        name = hashlib.sha256(audio.samples.tobytes() + str(audio.sample_rate_hz).encode()).hexdigest()
-        if name not in self._sounds:
-            samples = to_mono16k(resample(audio, 16_000).samples)
-            self._sounds[name] = self.encoder.encode(list(pieces(samples)))
-            while len(self._sounds) > KEPT_SOUNDS:
-                self._sounds.popitem(last=False)
-        self._sounds.move_to_end(name)
-        found: list[Piece] = []
-        for number, values in enumerate(self._sounds[name]):
-            key = f"{name}:{number}"
-            found += [[tokenizer.audio_start], Vectors(values, key, tokenizer.audio_patch), [tokenizer.audio_end]]
-        return found
-
 
 def load_all(options: Options) -> Loaded:
     """Load a checkpoint. Blocks for as long as its files take to read.
@@ -172,7 +169,7 @@ def load_all(options: Options) -> Loaded:
     )
     return Loaded(
         tokenizer=tokenizer,
-        chat=ChatFormat(tokenizer),
+        chat=PlainFormat(tokenizer) if options.variant == "base" else ChatFormat(tokenizer),
         engine=TorchEngine(network),
         encoder=networks.encoder,
         token2wav=token2wav,

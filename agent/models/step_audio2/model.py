@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import Final
 
-from sayso.engine.request import GREEDY, Generation, Guide, Prompt, Sampling
+from sayso.engine.cache import keys_of
+from sayso.engine.request import GREEDY, Generation, Guide, Prompt, Sampling, Usage
 from sayso.items import Audio, UserInput
-from sayso.models.base import Done, ModelEvent, ModelRequest, Profile, Speech
+from sayso.models.base import Done, ModelEvent, ModelRequest, Profile, Speech, Thinking
 from sayso.models.base import Transcript as Heard
 from sayso.models.parts import Part
 from sayso.models.step_audio2.chat import Opening
 from sayso.models.step_audio2.clips import DEFAULT_VOICES, voices_of
+from sayso.models.step_audio2.features import PIECE_SECONDS
 from sayso.models.step_audio2.interleave import CODES_PER_SECOND, SpokenLine, stop_ids
 from sayso.models.step_audio2.loaded import Loaded, Options, load_all
+from sayso.models.step_audio2.plain import check_plain
 from sayso.models.step_audio2.reader import Reader, sound
+from sayso.models.step_audio2.thought import Thought
 from sayso.models.step_audio2.token2wav import SAMPLE_RATE_HZ, Voice
 from sayso.models.step_audio2.token2wav.stream import Stream
 from sayso.models.step_audio2.transcript import Transcript
@@ -43,15 +48,18 @@ class StepAudio2Model:
     def __init__(self, options: Options) -> None:
         self.options = options
         voices = voices_of(options.folder) or DEFAULT_VOICES
+        kind = options.variant
         self.profile = Profile(
-            name="step-audio-2-mini",
+            name="step-audio-2-mini" if kind == "chat" else f"step-audio-2-mini-{kind}",
             hears=True,
             speaks=True,
             says_lines=True,
             constrains_calls=True,
-            forces_calls=True,
+            forces_calls=kind != "base",
             keeps_audio=True,
             rolls_back=True,
+            thinks=kind == "think",
+            overhears_s=PIECE_SECONDS,
             sample_rate_hz=SAMPLE_RATE_HZ,
             voices=tuple(voice.name for voice in voices),
             voice_facts=voices,
@@ -64,8 +72,9 @@ class StepAudio2Model:
 
     async def warm(self, request: ModelRequest) -> None:
         """Load the checkpoint, and compute the prompt that all of an agent's conversations share. Idempotent."""
+        self._check(request)
         loaded = await self._loaded.get()
-        prefix = Transcript(loaded.chat, request.instructions, request.tools).prefix.ids
+        prefix = self._new_talk(loaded, request).prefix.ids
         if prefix:
             await loaded.engine.warm([prefix])
 
@@ -73,18 +82,24 @@ class StepAudio2Model:
         """Stream one round; the last event is `Done`.
 
         Raises:
+            UsageError: The checkpoint cannot do what is asked: Base has no roles and no tools.
             ModelMissingError: Files or packages are not here.
             ModelError: The model failed.
         """
 
         async def produce(push: Push) -> None:
+            self._check(request)
             loaded = await self._loaded.get()
-            last = request.items[-1]
+            last = request.items[-1] if request.items else None
             if request.transcribe and isinstance(last, UserInput) and last.audio is not None and not last.text:
                 push(Heard(await self._recognise(loaded, last.audio)))
             await self._answer(loaded, request, push)
 
         return pushed(produce)
+
+    async def overhear(self, audio: Audio) -> float:
+        """Encode a piece of what a user is saying, if one is complete; see `sayso.models.base.Overhearing`."""
+        return await self._loaded.use(_overhear, audio)
 
     async def say(self, text: str, voice: str | None = None) -> AsyncGenerator[Speech, None]:
         """Speak ``text`` as it stands: its ids are forced, the sound is the model's."""
@@ -92,7 +107,7 @@ class StepAudio2Model:
         ids = loaded.tokenizer.encode(text)
         guide = SpokenLine(loaded.tokenizer, ids, loaded.vocab_size)
         limit = TOKENS_PER_LETTER * len(text) + 5 * 2 * CODES_PER_SECOND
-        request = self._generation(loaded, next(self._names), [loaded.chat.open("speak")], guide, max_tokens=limit)
+        request = self._generation(loaded, next(self._names), [loaded.chat.line(text)], guide, max_tokens=limit)
         stream = await self._open_voice(voice)
         words = text
         try:
@@ -116,17 +131,21 @@ class StepAudio2Model:
     async def _answer(self, loaded: Loaded, request: ModelRequest, push: Push) -> None:
         name, talk = self._talk(loaded, request)
         opening = _opening(request)
-        segments = talk.prompt(request.items, opening)
+        thinks = self._thinks(request) and opening != "call"
+        segments = talk.prompt(request.items, "think" if thinks else opening)
         guide = await self._loaded.use(_guide, request, opening)  # a new grammar may take a second to compile
         prompt = await self._loaded.use(Loaded.prompt, segments)
         generation = self._generation(
             loaded, name, prompt, guide, shared_tokens=len(talk.prefix.ids), seed=request.seed
         )
-        reader = Reader(loaded.tokenizer, self._loaded, partial(self._open_voice, request.voice), push, opening)
+        thought = Usage()
+        if thinks:
+            generation, thought = await self._think(loaded, generation, request, push)
         ids: list[int] = []
         stream = loaded.engine.generate(generation)
+        open_voice = partial(self._open_voice, request.voice)
         try:
-            async with aclosing(reader):
+            async with aclosing(Reader(loaded.tokenizer, self._loaded, open_voice, push, opening)) as reader:
                 async for token_id in stream:
                     ids.append(token_id)
                     await reader.feed(token_id)
@@ -134,11 +153,53 @@ class StepAudio2Model:
         finally:
             await stream.aclose()
             talk.generated(ids, opening)
-        push(Done(tuple(ids), stream.usage.prefilled_tokens, stream.usage.generated_tokens))
+        push(
+            Done(
+                thought.prefilled_tokens + stream.usage.prefilled_tokens,
+                thought.generated_tokens + stream.usage.generated_tokens,
+            )
+        )
+
+    async def _think(
+        self, loaded: Loaded, generation: Generation, request: ModelRequest, push: Push
+    ) -> tuple[Generation, Usage]:
+        """The first pass: what the second one is to go on from, and what it took.
+
+        Both are of one session: the second finds the prompt and the thought in the cache, and the next round, whose
+        prompt has no thought, rolls it back.
+        """
+        thought = Thought(loaded.tokenizer)
+        room = self.options.max_length - len(keys_of(generation.prompt))
+        budget = min(request.thinking, room // 2)  # an answer has to follow
+        usage = Usage()
+        if budget > 0:
+            stream = loaded.engine.generate(replace(generation, guide=loaded.thought_guide(), max_tokens=budget))
+            async with aclosing(stream):
+                async for token_id in stream:
+                    _tell(thought.feed(token_id), push)
+                    if thought.over:
+                        break
+            usage = stream.usage
+        _tell(thought.finish(), push)
+        answer = thought.answer(speak=request.speak)
+        return replace(generation, prompt=[*generation.prompt, answer]), usage
+
+    def _thinks(self, request: ModelRequest) -> bool:
+        return self.profile.thinks and request.thinking > 0
+
+    def _check(self, request: ModelRequest) -> None:
+        if self.options.variant == "base":
+            check_plain(request)
+
+    def _new_talk(self, loaded: Loaded, request: ModelRequest) -> Transcript:
+        instructions = request.instructions
+        if self._thinks(request):
+            instructions = f"{instructions}\n{load_prompt('step_audio2/think', 'zh').template}".lstrip("\n")
+        return Transcript(loaded.chat, instructions, request.tools)
 
     def _talk(self, loaded: Loaded, request: ModelRequest) -> tuple[str, Transcript]:
         """The conversation that these items go on with, or a new one."""
-        fresh = Transcript(loaded.chat, request.instructions, request.tools)
+        fresh = self._new_talk(loaded, request)
         same = [talk for talk in self._talks if talk[1].prefix.handle == fresh.prefix.handle]
         best = max(same, key=lambda talk: talk[1].common(request.items), default=None)
         found = best if best is not None and best[1].common(request.items) else (next(self._names), fresh)
@@ -205,6 +266,15 @@ async def _codes(loaded: Loaded, request: Generation) -> AsyncGenerator[list[int
                 yield [token_id - tokenizer.audio_0]
     finally:
         await stream.aclose()
+
+
+def _overhear(loaded: Loaded, audio: Audio) -> float:
+    return loaded.sounds.overhear(audio)
+
+
+def _tell(words: str, push: Push) -> None:
+    if words:
+        push(Thinking(words))
 
 
 def _guide(loaded: Loaded, request: ModelRequest, opening: Opening) -> Guide | None:

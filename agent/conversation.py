@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import cast
 
 from sayso.history import Voiced, as_heard, cut_off, settled, total_ms
-from sayso.items import Audio, CallStatus, Item, JsonObject, ToolCall, ToolOutput, UserInput
+from sayso.items import AssistantReply, Audio, CallStatus, Item, JsonObject, ToolCall, ToolOutput, UserInput
 from sayso.tools.journal import IN_DOUBT, Entry
 
 
@@ -98,6 +98,31 @@ class Conversation:
             self.items[:], self._last = kept, None
             self._changed()
         return found
+
+    def insert(self, items: Sequence[Item], *, before: str) -> bool:
+        """Put items before the one of this id (or call id); False where there is none. Not while a turn runs."""
+        at = next((index for index, item in enumerate(self.items) if _is_named(item, before)), None)
+        if at is None:
+            return False
+        self.items[at:at], self._last = items, None
+        self._changed()
+        return True
+
+    def change(self, id: str, change: Callable[[Item], Item]) -> bool:
+        """Put what ``change`` makes of it in the place of each item of this id (or call id); whether there was one."""
+        found = [index for index, item in enumerate(self.items) if _is_named(item, id)]
+        for index in found:
+            self.items[index] = change(self.items[index])
+        if found:
+            self._changed()
+        return bool(found)
+
+    def name_replies(self, ids: Iterable[str]) -> None:
+        """Give the replies that have no id yet these, in order; `remember` keeps the first of a turn that was cut."""
+        left = iter(ids)
+        for index, item in enumerate(self.items):
+            if isinstance(item, AssistantReply) and not item.id and (id := next(left, "")):
+                self.items[index] = replace(item, id=id)
 
     def settle(self, item: Item) -> None:
         """Take in what an open question came to, before the words that settled it."""

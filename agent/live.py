@@ -13,6 +13,7 @@ from sayso.intake import listen
 from sayso.items import Audio
 from sayso.outbox import Push
 from sayso.streams import sole_exception
+from sayso.turn_options import TurnOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,12 +35,14 @@ class TurnTaking:
         barge_in: Whether speech interrupts a reply. Without it, what is said during a turn is not heard.
         answers: Whether what was said is answered by itself; where not, it is added to the conversation.
         new_id: Makes the id of each thing said (`sayso.items.UserInput.id`).
+        options: What is different in a turn that answers; asked as it begins.
     """
 
     ends: TurnEnds | None = None
     barge_in: bool = True
     answers: bool = True
     new_id: Callable[[], str] = lambda: ""
+    options: Callable[[], TurnOptions | None] = lambda: None
 
 
 class Live:
@@ -67,7 +70,7 @@ class Live:
         from sayso.speech.endpointing import Endpointer
 
         self._endpointer = Endpointer(self._rate_hz, self.taking.ends)
-        self._following = self._conductor.followed_by(self._push, self._tell_news)
+        self._following = self._conductor.followed_by(self._push, self.tell_news)
         self._turns = asyncio.TaskGroup()
         await self._turns.__aenter__()
         self._following.__enter__()
@@ -118,6 +121,24 @@ class Live:
         self._speaking = False
         self._endpointer.reset()
 
+    async def use(self, taking: TurnTaking, sample_rate_hz: int) -> None:
+        """Go on with other rules or at another rate; what was being said is forgotten, turns that run go on.
+
+        Raises:
+            AudioError: No such rate.
+        """
+        from sayso.speech.endpointing import Endpointer
+
+        endpointer = Endpointer(sample_rate_hz, taking.ends)
+        await self._withdraw()
+        self.clear()
+        self.taking, self._rate_hz, self._endpointer = taking, sample_rate_hz, endpointer
+
+    def tell_news(self) -> None:
+        """Tell results that came late, unless somebody speaks; `Live` looks after each turn of its own."""
+        if self._conductor.has_news and not self._speaking and not self._conductor.is_busy:
+            self._turns.create_task(self._turn(self._conductor.tell_news, None))
+
     async def _take(self, found: SpeechEvent) -> None:
         from sayso.speech.endpointing import SpeechBegan, SpeechPaused, SpeechResumed, Utterance
 
@@ -152,7 +173,8 @@ class Live:
             await self._keep(utterance.audio)
 
     async def _answer(self, audio: Audio, confirmed: asyncio.Event | None) -> None:
-        work = self._conductor.answer(self._conductor.with_unheard(audio), id=self.taking.new_id())
+        audio = self._conductor.with_unheard(audio)
+        work = self._conductor.answer(audio, options=self.taking.options(), id=self.taking.new_id())
         self._turns.create_task(self._turn(work, confirmed))
         await asyncio.sleep(0)  # let it begin, so that it counts as running
 
@@ -172,11 +194,6 @@ class Live:
         if await self._conductor.turns.interrupt(played_ms) and not running:
             self._conductor.events.tell(Interrupted(played_ms=played_ms or 0))
 
-    def _tell_news(self) -> None:
-        """Results came late: tell them, unless somebody speaks; what is not told now is looked at after each turn."""
-        if self._conductor.has_news and not self._speaking and not self._conductor.is_busy:
-            self._turns.create_task(self._turn(self._conductor.tell_news, None))
-
     async def _turn(self, work: Work, confirmed: asyncio.Event | None) -> None:
         try:
             await self._conductor.run_turn(work, self._push, confirmed)
@@ -184,4 +201,4 @@ class Live:
             raise  # a test's
         except Exception:
             _log.debug("a turn failed", exc_info=True)  # `TurnFailed` told
-        self._tell_news()
+        self.tell_news()

@@ -227,8 +227,9 @@ class Flow(nn.Module):
         encoded, caches = self.encoder.chunk(embedded, [s.encoder for s in states], last=last)
         encoded = self.encoder_proj(encoded)
         longest = max(s.context_frames for s in states)
-        capacity = longest if self._fixed is None else padded_frames(longest)
-        estimate: Estimate = self.decoder.estimator if self._fixed is None else self._fixed.estimate
+        fixed = None if last else self._fixed  # the last chunk is of any length: not worth a graph that is used once
+        capacity = longest if fixed is None else padded_frames(longest)
+        estimate: Estimate = self.decoder.estimator if fixed is None else fixed.estimate
         left: list[Left] = []
 
         def direction(x: Tensor, step: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sayso.errors import UsageError
-from sayso.models.step_audio2.arithmetic import as_written
+from sayso.models.step_audio2.arithmetic import as_written, without_plans
 from sayso.models.step_audio2.clips import default_clips
 from sayso.models.step_audio2.token2wav.acoustics import LOG_MEL_BINS
 from sayso.models.step_audio2.token2wav.campplus import SpeakerNet
@@ -39,12 +39,15 @@ from sayso.models.step_audio2.token2wav.sizes import (
 )
 from sayso.models.step_audio2.token2wav.stream import (
     CHUNK_TOKENS,
+    Chunk,
     Feed,
     Samples,
     Stream,
+    batches,
     checked_ids,
-    run_chunks,
+    run_batch,
 )
+from sayso.models.step_audio2.token2wav.together import Together
 from sayso.models.step_audio2.token2wav.vocode import blank_state, vocode
 from sayso.models.step_audio2.token2wav.voices import (
     Voice,
@@ -88,7 +91,11 @@ class Token2Wav:
         self._table = reference_table() if reference_faults else None
         self._primed: OrderedDict[str, FlowState] = OrderedDict()
         self._lock, self._preparing = threading.RLock(), threading.Lock()
+        self._together = Together(
+            lambda chunks: batches(chunks, rows=ROWS_TOGETHER, fixed_shapes=flow.fixed_shapes), self._run
+        )
         self._stream = _own_stream(flow.encoder_proj.weight.device)
+        without_plans(flow.encoder_proj.weight.device)
 
     @classmethod
     def load(
@@ -195,18 +202,22 @@ class Token2Wav:
             lookahead=self.flow.sizes.lookahead,
         )
 
-    def warm_up(self, voice: Source | Voice, *, first_chunk_tokens: int = CHUNK_TOKENS) -> None:
+    def warm_up(self, voice: Source | Voice, *, first_chunk_tokens: int = CHUNK_TOKENS, together: int = 1) -> None:
         """Prepare a voice and speak three seconds for nobody, so that the first answer finds all ready.
 
         Args:
             voice: See `voice`.
             first_chunk_tokens: As the streams to come will have it.
+            together: So many streams may speak at once.
         """
-        stream = self.stream(voice, first_chunk_tokens=first_chunk_tokens)
-        stream.feed([0] * (first_chunk_tokens + 2 * CHUNK_TOKENS + self.flow.sizes.lookahead))
+        ids = (0,) * (first_chunk_tokens + 2 * CHUNK_TOKENS + self.flow.sizes.lookahead)
+        for rows in (4, 2, 1):  # the largest first: the graphs of the others fit into its memory
+            if rows <= max(1, together):
+                streams = [self.stream(voice, first_chunk_tokens=first_chunk_tokens) for _ in range(rows)]
+                self.advance([Feed(stream, ids) for stream in streams])
 
     def advance(self, feeds: Sequence[Feed]) -> list[Samples]:
-        """Feed several streams at once; those that have equal chunks ready are run together.
+        """Feed several streams at once; equal chunks are run together, those of other threads that wait too.
 
         Args:
             feeds: At most one a stream.
@@ -224,17 +235,11 @@ class Token2Wav:
             feed.stream.check()
         for feed, ids in zip(feeds, checked, strict=True):
             feed.stream.add(ids, last=feed.last)
-        out: dict[int, list[Samples]] = {id(feed.stream): [] for feed in feeds}
-        while True:
-            chunks = [chunk for feed in feeds if (chunk := feed.stream.next_chunk()) is not None]
-            if not chunks:
-                break
-            with self._running():
-                for chunk, samples in run_chunks(
-                    self.flow, self.vocoder, chunks, window=self._window, rows=ROWS_TOGETHER
-                ):
-                    out[id(chunk.stream)].append(samples)
-        return [_concatenated(out[id(feed.stream)]) for feed in feeds]
+        return [_concatenated(parts) for parts in self._together.serve([feed.stream for feed in feeds])]
+
+    def _run(self, batch: Sequence[Chunk]) -> list[tuple[Chunk, Samples]]:
+        with self._running():
+            return run_batch(self.flow, self.vocoder, batch, self._window)
 
     def synthesize(self, ids: Iterable[int], voice: Source | Voice, *, seed: int = 0) -> Samples:
         """Speak a whole token sequence at once: see `synthesize_batch`."""

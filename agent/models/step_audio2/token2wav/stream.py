@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sayso.errors import UsageError
 from sayso.models.step_audio2.token2wav.flow import Flow, FlowState, Window
+from sayso.models.step_audio2.token2wav.graphs import TOGETHER
 from sayso.models.step_audio2.token2wav.hift import Vocoder
 from sayso.models.step_audio2.token2wav.noise import Noise
 from sayso.models.step_audio2.token2wav.sizes import CODEBOOK_SIZE, FRAMES_PER_TOKEN, TOKEN_RATE_HZ
@@ -163,35 +164,40 @@ def checked_ids(ids: Iterable[int]) -> list[int]:
     return checked
 
 
-def run_chunks(
-    flow: Flow, vocoder: Vocoder, chunks: Sequence[Chunk], *, window: Window, rows: int
-) -> list[tuple[Chunk, Samples]]:
-    """Run a chunk of each of several streams and move the streams on; those of equal length together.
+def batches(chunks: Sequence[Chunk], *, rows: int, fixed_shapes: bool) -> list[list[Chunk]]:
+    """Sort chunks, at most one a stream, into batches that can be run together: those of equal length.
 
     Args:
-        flow: The flow model.
-        vocoder: The vocoder.
-        chunks: At most one a stream.
-        window: What later chunks see.
+        chunks: What is to be run.
         rows: The most streams to run together.
-
-    Returns:
-        The samples of each chunk that was not given up, in no particular order.
+        fixed_shapes: Each number of rows is a graph of its own: a few powers of two are few graphs.
     """
     groups: dict[tuple[int, bool], list[Chunk]] = {}
     for chunk in chunks:
         groups.setdefault((len(chunk.tokens), chunk.last), []).append(chunk)
-    results: list[tuple[Chunk, Samples]] = []
-    for group in groups.values():
+    found: list[list[Chunk]] = []
+    for (_, last), group in groups.items():
         while group:
-            # At fixed shapes each number of rows is a graph of its own: powers of two keep them few.
-            taken = min(rows, 1 << len(group).bit_length() - 1 if flow.fixed_shapes else len(group))
-            results += _run_group(flow, vocoder, group[:taken], window)
+            taken = min(rows, len(group))
+            if fixed_shapes and not last:
+                taken = min(TOGETHER, 1 << taken.bit_length() - 1)
+            found.append(group[:taken])
             group = group[taken:]
-    return results
+    return found
 
 
-def _run_group(flow: Flow, vocoder: Vocoder, group: Sequence[Chunk], window: Window) -> list[tuple[Chunk, Samples]]:
+def run_batch(flow: Flow, vocoder: Vocoder, group: Sequence[Chunk], window: Window) -> list[tuple[Chunk, Samples]]:
+    """Run chunks of equal length and move their streams on; where it fails no stream has moved.
+
+    Args:
+        flow: The flow model.
+        vocoder: The vocoder.
+        group: At most one chunk a stream.
+        window: What later chunks see.
+
+    Returns:
+        The samples of each chunk that was not given up.
+    """
     device = flow.encoder_proj.weight.device
     states = [chunk.stream.flow for chunk in group]
     noise = [c.stream.noise.frames(c.frames, s.context_frames) for c, s in zip(group, states, strict=True)]
@@ -209,9 +215,10 @@ def _run_group(flow: Flow, vocoder: Vocoder, group: Sequence[Chunk], window: Win
     # Rows of streams cancelled meanwhile run on: taking them out would change the others' last digits.
     works = [VocoderWork(c.stream.vocoder, mel[r], c.stream.noise, c.last) for r, c in enumerate(group)]
     waves = vocode_chunks(vocoder, works, reference_faults=window.reference_faults)
+    samples = [wave.float().cpu().numpy() for wave, _ in waves]
     results: list[tuple[Chunk, Samples]] = []
-    for chunk, flow_state, (wave, vocoder_state) in zip(group, new_states, waves, strict=True):
+    for chunk, flow_state, (_, vocoder_state), heard in zip(group, new_states, waves, samples, strict=True):
         if not chunk.stream.cancelled:
             chunk.stream.done(chunk, flow_state, vocoder_state)
-            results.append((chunk, wave.float().cpu().numpy()))
+            results.append((chunk, heard))
     return results

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sayso.errors import ModelMissingError, UsageError
+from sayso.models.step_audio2.config import PULL_HINT, refuse_pointer
 from sayso.models.step_audio2.token2wav.acoustics import FBANK_BINS, filter_bank
 from sayso.models.step_audio2.token2wav.sizes import SPEAKER_CHANNELS
 
@@ -45,9 +46,7 @@ class SpeakerNet:
         features = filter_bank(samples)[None].numpy()
         out = np.asarray(session.run(None, {session.get_inputs()[0].name: features})[0])
         if out.shape != (1, SPEAKER_CHANNELS):
-            raise UsageError(
-                f"{self._path} gives {out.shape}, expected (1, {SPEAKER_CHANNELS}).", "Fetch the file again."
-            )
+            raise UsageError(f"{self._path} gives {out.shape}, expected (1, {SPEAKER_CHANNELS}).", PULL_HINT)
         return torch.as_tensor(out[0].astype(np.float32))
 
     def _opened(self) -> Any:
@@ -93,10 +92,11 @@ def _open(path: Path) -> Any:
         raise ModelMissingError("The package onnxruntime is not installed.", "Install sayso[step-audio].") from error
     runtime: Any = _runtime
     if not path.is_file():
-        raise ModelMissingError(f"{path} is not there.", "Point to a whole token2wav folder of a checkpoint.")
+        raise ModelMissingError(f"{path} is not there.", PULL_HINT)
+    refuse_pointer(path)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     try:
         return runtime.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise UsageError(f"{path} cannot be run by onnxruntime ({error}).", "Fetch the file again.") from error
+        raise UsageError(f"{path} cannot be run by onnxruntime ({error}).", PULL_HINT) from error

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sayso.errors import ModelMissingError, UsageError
+from sayso.models.step_audio2.config import PULL_HINT, refuse_pointer
 
 NUMBERED = {
     "onnx::Conv_2216": "encoder.conv1.weight",
@@ -36,12 +37,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     onnx = _onnx()
     if not path.is_file():
-        raise ModelMissingError(f"{path} is not there.", "Point to a whole token2wav folder of a checkpoint.")
+        raise ModelMissingError(f"{path} is not there.", PULL_HINT)
+    refuse_pointer(path)
     try:
         # External data would let a file name any other file on this machine.
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:
-        raise UsageError(f"{path} cannot be read as ONNX ({error}).", "Fetch the file again.") from error
+        raise UsageError(f"{path} cannot be read as ONNX ({error}).", PULL_HINT) from error
     stored = {item.name: item for item in model.graph.initializer}
     weights: dict[str, Tensor] = {}
     for node in model.graph.node:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sayso.errors import ModelMissingError, UsageError
+from sayso.models.step_audio2.config import PULL_HINT
 
 SAMPLE_RATE_HZ = 24_000
 TOKEN_RATE_HZ = 25
@@ -108,12 +109,12 @@ def read_flow_sizes(path: Path) -> FlowSizes:
         UsageError: The file says something that this implementation does not do.
     """
     if not path.is_file():
-        raise ModelMissingError(f"{path} is not there.", "Point to a whole token2wav folder of a checkpoint.")
+        raise ModelMissingError(f"{path} is not there.", PULL_HINT)
     try:
         document = _parse(path.read_text(encoding="utf-8"))
         return _flow_sizes(cast("Mapping[str, Any]", document["flow"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path} is not a flow.yaml of Step-Audio 2: {error!r}.", "Fetch the file again.") from error
+        raise UsageError(f"{path} is not a flow.yaml of Step-Audio 2: {error!r}.", PULL_HINT) from error
 
 
 def flow_yaml(sizes: FlowSizes) -> str:

@@ -104,6 +104,7 @@ class Agent:
         instructions: str | None = None,
         tools: Iterable[Tool[..., Any]] | None = None,
         voice: str | None = None,
+        name: str | None = None,
     ) -> Agent:
         """The same agent, with the same model and journal, that is told, may call or sounds something else.
 
@@ -115,6 +116,7 @@ class Agent:
             instructions=self.instructions if instructions is None else instructions,
             tools=self.tools if tools is None else tuple(tools),
             voice=self.voice if voice is None else voice,
+            name=self.name if name is None else name,
         )
         shared: dict[str, Any] = {"voice_model": self.voice_model, "waits": self.waits}
         if changed.registry:

@@ -102,7 +102,7 @@ class Conductor:
         )
         self._news: list[CallOutcome] = []  # results that came late and were not told
         self._shown_news = 0  # of them, in the history that the running turn's model sees
-        self._on_news: Callable[[], None] | None = None
+        self._on_news: list[Callable[[], None]] = []  # whoever came last is called
         self.in_doubt: tuple[Entry, ...] = tuple(journal.take_over(id)) if journal and goes_on else ()
         if conversations is not None:
             self._restore(conversations, id, user)
@@ -213,6 +213,15 @@ class Conductor:
         user = self.conversation.take_input()
         return work if user is None else self.answer(user, options=options)
 
+    def approved(self, call_id: str) -> Work:
+        """What a turn does that runs the call that waited.
+
+        Raises:
+            UsageError: No such call waits (any more).
+        """
+        job = self.approvals.approve(call_id)
+        return lambda turn: turn.resume(job)
+
     async def tell_news(self, turn: Turn) -> None:
         """What a turn does that tells about results that came late."""
         news, self._news = self._news, []
@@ -221,12 +230,12 @@ class Conductor:
     @contextmanager
     def followed_by(self, push: Push, on_news: Callable[[], None]) -> Generator[None]:
         """Inside, ``push`` takes what happens between turns, and ``on_news`` is called when a result comes late."""
-        self._on_news = on_news
+        self._on_news.append(on_news)
         try:
             with self.events.to(push):
                 yield
         finally:
-            self._on_news = None
+            self._on_news.remove(on_news)
 
     def with_unheard(self, audio: Audio) -> Audio:
         """``audio`` behind what was said before a pause, where that turn was cut off before it was understood."""
@@ -333,8 +342,8 @@ class Conductor:
         self.conversation.add([outcome.item], turn_runs=self.is_busy)
         if outcome.status != "cancelled" and not outcome.silent:
             self._news.append(outcome)
-            if self._on_news is not None:
-                self._on_news()
+            if self._on_news:
+                self._on_news[-1]()
 
 
 def _loop_time() -> float:

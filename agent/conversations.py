@@ -128,10 +128,14 @@ class Conversations:
                 "INSERT OR IGNORE INTO conversations VALUES (?, ?, ?, NULL, 0, ?, ?)", (id, agent, user, now, now)
             )
             row = db.execute("SELECT * FROM conversations WHERE id = ?", (id,)).fetchone()
-            rows = db.execute(
-                "SELECT kind, content, audio, sample_rate_hz FROM items WHERE conversation = ? ORDER BY position", (id,)
-            ).fetchall()
-        return Saved(*row), [_item(*one) for one in rows]
+        return Saved(*row), self.items(id)
+
+    def items(self, id: str) -> list[Item]:
+        """The items of a conversation; none where there is no such conversation."""
+        statement = "SELECT kind, content, audio, sample_rate_hz FROM items WHERE conversation = ? ORDER BY position"
+        with self._transaction() as db:
+            rows = db.execute(statement, (id,)).fetchall()
+        return [_item(*row) for row in rows]
 
     def find(self, id: str) -> Saved | None:
         """A conversation, or None where there is none (any more)."""

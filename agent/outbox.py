@@ -34,22 +34,22 @@ class Outbox:
         self.generation = 0
         self._now = now
         self._seq = 0
-        self._push: Push | None = None
+        self._pushes: list[Push] = []  # whoever came last takes the events
         self._watchers: list[Push] = []
         self._unsent: list[Event] = []
         self._held: list[Event] | None = None  # of a turn that does not count yet
 
     @contextmanager
     def to(self, push: Push) -> Generator[None]:
-        """Inside, ``push`` takes the events."""
-        outer, self._push = self._push, push
+        """Inside, ``push`` takes the events. Such scopes may end in any order."""
+        self._pushes.append(push)
         unsent, self._unsent = self._unsent, []
         for event in unsent:
             push(event)
         try:
             yield
         finally:
-            self._push = outer
+            self._pushes.remove(push)
 
     def watch(self, push: Push) -> None:
         """Let ``push`` see every event too, once, when it is handed on; whoever follows gets it all the same."""
@@ -88,8 +88,8 @@ class Outbox:
         numbered = replace(event, seq=self._seq)
         for watcher in self._watchers:
             watcher(numbered)
-        if self._push is not None:
-            self._push(numbered)
+        if self._pushes:
+            self._pushes[-1](numbered)
             return
         self._unsent.append(numbered)
         if isinstance(event, CallProgress):

@@ -211,8 +211,7 @@ class Session:
 
         async def produce(push: Push) -> None:
             self.conductor.turns.check_idle()
-            job = self.conductor.approvals.approve(call_id)
-            await self.conductor.run_turn(lambda turn: turn.resume(job), push)
+            await self.conductor.run_turn(self.conductor.approved(call_id), push)
 
         return pushed(produce)
 

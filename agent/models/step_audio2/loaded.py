@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from sayso.items import ToolSpec
 from sayso.models.step_audio2.chat import ChatFormat, Segment, Sound
 from sayso.models.step_audio2.checkpoint import load
 from sayso.models.step_audio2.clips import no_voice, read_clip, voices_of
-from sayso.models.step_audio2.config import Kind, kind_of
+from sayso.models.step_audio2.config import Kind, StepAudio2Config, kind_of
 from sayso.models.step_audio2.decoder import CachedDecoder, KvCache
 from sayso.models.step_audio2.encoder import AudioEncoder
 from sayso.models.step_audio2.interleave import stop_ids
@@ -29,6 +30,9 @@ from sayso.models.step_audio2.tokenizer import Tokenizer
 from sayso.settings import cache_root
 
 Dtype: TypeAlias = Literal["bfloat16", "float16", "float32"]
+
+_WORKING_BYTES = 2 * 10**9
+"""For CUDA graphs, workspaces of libraries and whatever lies between two layers: an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +82,10 @@ class Loaded:
         chat: The chat format.
         engine: Generates.
         encoder: Hears; used in one thread.
-        token2wav: Speaks; used in one thread.
+        token2wav: Speaks; a thread for each stream, so that those of several sessions are run together.
         grammars: Compiles the tools' schemas.
         vocab_size: Width of the logits.
+        room: Positions that a prompt may take: the rest of a conversation's cache is for the answer.
         clips: The voices; the first is the default.
         sounds: What was heard; used in one thread.
     """
@@ -92,6 +97,7 @@ class Loaded:
     token2wav: Token2Wav
     grammars: Grammars
     vocab_size: int
+    room: int
     clips: Mapping[str, Path]
     sounds: Sounds = field(init=False)
     _grammar: tuple[tuple[ToolSpec, ...], CallGrammar] | None = None
@@ -157,28 +163,41 @@ def load_all(options: Options) -> Loaded:
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype: torch.dtype = getattr(torch, options.dtype)
     tokenizer = Tokenizer.load(options.folder)
-    networks = load(options.folder, device, dtype, int8=options.int8)
-    decoder = networks.decoder
-    length = min(options.max_length, networks.config.decoder.max_positions)
-    cache = KvCache.allocate(
-        networks.config.decoder, slots=options.sessions + 1, max_length=length, device=device, dtype=dtype
-    )
-    network = CachedDecoder(decoder, cache)
+    config = StepAudio2Config.read(options.folder).decoder
+    slots, length = options.sessions + 1, min(options.max_length, config.max_positions)
+    reserve_bytes = slots * length * KvCache.bytes_per_position(config, dtype) + _beside(options.folder, device)
+    networks = load(options.folder, device, dtype, int8=options.int8, reserve_bytes=reserve_bytes)
+    cache = KvCache.allocate(config, slots=slots, max_length=length, device=device, dtype=dtype)
+    network = CachedDecoder(networks.decoder, cache)
     token2wav = Token2Wav.load(
         options.folder / "token2wav", device, torch.float32, voices_folder=cache_root() / "step-audio-voices"
     )
-    return Loaded(
+    loaded = Loaded(
         tokenizer=tokenizer,
         chat=PlainFormat(tokenizer) if options.variant == "base" else ChatFormat(tokenizer),
         engine=TorchEngine(network),
         encoder=networks.encoder,
         token2wav=token2wav,
         grammars=Grammars(
-            tokenizer.pieces,
+            tokenizer.text_pieces,  # no control token inside a call, though its spelling may fit into a string
             network.vocab_size,
             open_id=tokenizer.tool_call,
             close_id=tokenizer.tool_call_end,
         ),
         vocab_size=network.vocab_size,
+        room=length - min(options.max_tokens, length // 4),
         clips={voice.name: voice.clip for voice in voices_of(options.folder) if voice.clip is not None},
     )
+    if device.type == "cuda":  # now, and not while somebody waits for an answer
+        asyncio.run(loaded.engine.prepare())
+        if loaded.clips:
+            voice, together = loaded.voice(None), options.sessions
+            token2wav.warm_up(voice, first_chunk_tokens=options.first_chunk_tokens, together=together)
+    return loaded
+
+
+def _beside(folder: Path, device: torch.device) -> int:
+    """Bytes that are needed beside the language model and its cache: token to wave, and what computing takes."""
+    weights = (folder / "token2wav" / name for name in ("flow.pt", "hift.pt"))
+    found = sum(path.stat().st_size for path in weights if path.is_file())
+    return found + (_WORKING_BYTES if device.type == "cuda" else 0)

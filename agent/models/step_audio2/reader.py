@@ -25,7 +25,7 @@ class Reader:
 
     Args:
         tokenizer: For the ids.
-        part: Makes the sound, in its thread.
+        part: Makes the sound.
         open_voice: Begins a stream of sound: for what is said before a call, and again behind it.
         push: Takes the events.
         opening: How the message began.
@@ -111,13 +111,15 @@ class Reader:
             while not self._codes.empty():
                 codes.append(self._codes.get_nowait())
             done = None in codes
-            audio = await self._part.use(sound, voice, [code for code in codes if code is not None], done)
+            own = [code for code in codes if code is not None]
+            # Not in the model's one thread: what several sessions say at the same time is made together.
+            audio = await asyncio.to_thread(sound, await self._part.get(), voice, own, done)
             if audio is not None:
                 self._push(Speech(audio))
 
 
 def sound(loaded: Loaded, stream: Stream, codes: list[int], last: bool) -> Audio | None:
-    """The samples that are due after these codes. Runs in the model's thread."""
+    """The samples that are due after these codes. Blocks."""
     import numpy as np
 
     found = [stream.feed(codes)] if codes else []

@@ -168,12 +168,14 @@ class RoundDone(Stamp):
         calls: Their ids, in order.
         prompt_tokens: Computed for this round, not those reused from a cache; 0 where the model does not tell.
         completion_tokens: Generated; 0 where the model does not tell.
+        truncated: The model was cut off at the most tokens that a round may have.
     """
 
     type: Literal["round_done"] = "round_done"
     calls: tuple[str, ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

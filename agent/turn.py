@@ -289,6 +289,7 @@ class Turn:
             calls=calls,
             prompt_tokens=self._done.prompt_tokens,
             completion_tokens=self._done.completion_tokens,
+            truncated=self._done.truncated,
         )
 
     def _new_round(self) -> Round:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from sayso.errors import UsageError
+from sayso.items import JsonObject
 from sayso.models.base import ModelRequest
 from sayso.turn_policy import TurnPolicy
 
@@ -27,6 +28,7 @@ class TurnOptions:
         max_tokens: Most tokens of one round.
         temperature: For models that sample.
         seed: For models that sample.
+        answer_schema: JSON Schema of the answer in words; see `sayso.models.base.ModelRequest.answer_schema`.
     """
 
     instructions: str | None = None
@@ -37,6 +39,7 @@ class TurnOptions:
     max_tokens: int | None = None
     temperature: float | None = None
     seed: int | None = None
+    answer_schema: JsonObject | None = None
 
     def applied(self, request: ModelRequest, policy: TurnPolicy) -> tuple[ModelRequest, TurnPolicy, bool]:
         """The request and the policy of this turn, and whether it has to begin with a call.
@@ -61,6 +64,7 @@ class TurnOptions:
             seed=request.seed if self.seed is None else self.seed,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
+            answer_schema=self.answer_schema,
         )
         if self.tool_choice == "none":
             return changed, replace(policy, max_rounds=0), False

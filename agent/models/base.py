@@ -23,6 +23,10 @@ class Profile:
         forces_calls: It calls a tool where `ModelRequest.force_call` says so.
         keeps_audio: History has to hold users' audio; where not, it is dropped once its words are known.
         rolls_back: It can cut its own cache at the last token that was heard.
+        constrains_answers: Its words always fit `ModelRequest.answer_schema`.
+        transcribes: It is a `sayso.models.transcription.Transcribing`.
+        translates: It also writes down in English what is said in other languages.
+        paces: It is a `Pacing`.
         thinks: It thinks before it answers where `ModelRequest.thinking` says so.
         overhears_s: It is an `Overhearing`, and so many seconds of what a user says are worth the first call; 0: none.
         sample_rate_hz: Of the audio it speaks; 0 where it does not speak.
@@ -40,6 +44,10 @@ class Profile:
     forces_calls: bool = False
     keeps_audio: bool = False
     rolls_back: bool = False
+    constrains_answers: bool = False
+    transcribes: bool = False
+    translates: bool = False
+    paces: bool = False
     thinks: bool = False
     overhears_s: float = 0.0
     sample_rate_hz: int = 0
@@ -66,6 +74,8 @@ class ModelRequest:
         seed: For sampling; None leaves it to the model.
         max_tokens: Most tokens of this round; None leaves it to the model.
         temperature: For sampling; None leaves it to the model.
+        answer_schema: JSON Schema, of type ``object``, of what is answered in words; only where
+            `Profile.constrains_answers`. The words are then the text of a JSON object.
         thinking: Most tokens of a thought before the answer; 0: none.
     """
 
@@ -80,6 +90,7 @@ class ModelRequest:
     seed: int | None = None
     max_tokens: int | None = None
     temperature: float | None = None
+    answer_schema: JsonObject | None = None
     thinking: int = 0
 
 
@@ -157,10 +168,12 @@ class Done:
     Attributes:
         prompt_tokens: Tokens prefilled for this round (not those reused from a cache).
         completion_tokens: Tokens generated.
+        truncated: The answer was cut off at the most tokens that it may have.
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    truncated: bool = False
     type: Literal["done"] = "done"
 
 
@@ -199,6 +212,15 @@ class VoiceModel(Protocol):
 
     async def aclose(self) -> None:
         """Free what it holds. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Pacing(Protocol):
+    """A model that can say a line faster or slower; see `Profile.paces`."""
+
+    def say(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
+        """As `VoiceModel.say`, at a pace of 0.5 to 2 times the voice's own."""
         ...
 
 

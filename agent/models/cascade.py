@@ -12,9 +12,11 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
 
+from sayso.errors import UsageError
 from sayso.items import Audio, Item, UserInput
 from sayso.models.base import CallOpen, Done, ModelEvent, ModelRequest, Profile, Speech, Text, Transcript
 from sayso.models.parts import Part
+from sayso.models.transcription import PLAIN, Segment, Task, pieces
 from sayso.models.whisper import Recognition
 from sayso.speech.tts.base import Synthesizer
 from sayso.speech.tts.phrases import EarlyPhrases, chunks
@@ -31,6 +33,10 @@ class Recognizer(Protocol):
 
     def transcribe(self, audio: Audio, language: str | None = None) -> Recognition:
         """Recognise one utterance. Blocks."""
+        ...
+
+    def write_down(self, audio: Audio, task: Task) -> list[Segment]:
+        """What was said in a piece of a longer sound, with times within it. Blocks."""
         ...
 
 
@@ -59,6 +65,7 @@ class CascadeModel:
         language_model: Thinks.
         synthesizer: Speaks.
         language: BCP 47 tag that users speak; None: find out each time.
+        interpreter: Writes down other languages than ``language``, and translates them into English; None: nobody.
     """
 
     def __init__(
@@ -69,12 +76,14 @@ class CascadeModel:
         synthesizer: Part[Synthesizer],
         *,
         language: str | None = "en",
+        interpreter: Part[Recognizer] | None = None,
     ) -> None:
         self.profile = profile
         self._recognizer = recognizer
         self._language_model = language_model
         self._synthesizer = synthesizer
         self._language = language
+        self._interpreter = interpreter
 
     async def warm(self, request: ModelRequest) -> None:
         """Load the three parts side by side and prefill the prompt."""
@@ -110,17 +119,41 @@ class CascadeModel:
 
         return pushed(produce)
 
-    async def say(self, text: str, voice: str | None = None) -> AsyncGenerator[Speech, None]:
+    async def say(self, text: str, voice: str | None = None, speed: float = 1.0) -> AsyncGenerator[Speech, None]:
         """Speak ``text``, sentence by sentence."""
-        async with aclosing(self._voiced(_each(split_sentences(text)), voice)) as pieces:
+        async with aclosing(self._voiced(_each(split_sentences(text)), voice, speed)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    async def transcribe(self, audio: Audio, task: Task = PLAIN) -> AsyncGenerator[Segment, None]:
+        """Write down ``audio`` piece by piece; other work of the recogniser gets its turn between two of them."""
+        language = task.language or (None if task.translate else self._language)
+        recognizer = self._recognizer if self._knows(language, task) else self._interpreter
+        if recognizer is None:
+            raise UsageError(
+                f"This model writes down {self._language} alone.", "Use one for several languages: language=None."
+            )
+        recognizer.start()
+        for start_s, piece in await asyncio.to_thread(pieces, audio):
+            found = await recognizer.use(_write_down, piece, replace(task, language=language))
+            for segment in found:
+                language = language or segment.language
+                yield segment.later(start_s)
 
     async def aclose(self) -> None:
         """Free the parts."""
         self._recognizer.close()
         self._synthesizer.close()
+        if self._interpreter is not None:
+            self._interpreter.close()
         await self._language_model.aclose()
+
+    def _knows(self, language: str | None, task: Task) -> bool:
+        """Whether the recogniser of conversations will do."""
+        if self._language is None:
+            return True
+        same = language is not None and language.split("-")[0].lower() == self._language.split("-")[0].lower()
+        return same and not task.translate
 
     async def _hear(self, request: ModelRequest, push: Push) -> ModelRequest | None:
         """The request with words in place of sound; None where there were none."""
@@ -157,12 +190,14 @@ class CascadeModel:
             async for piece in pieces:
                 push(piece)
 
-    async def _voiced(self, sentences: AsyncGenerator[str, None], voice: str | None) -> AsyncGenerator[Speech, None]:
+    async def _voiced(
+        self, sentences: AsyncGenerator[str, None], voice: str | None, speed: float = 1.0
+    ) -> AsyncGenerator[Speech, None]:
         """Speak sentences with pauses between them; the first in two phrases, so that it is heard early."""
         pause_s = 0.0
         async for sentence in sentences:
             for phrase in [sentence] if pause_s else chunks(sentence):
-                audio = await self._synthesizer.use(_synthesize, phrase, voice)
+                audio = await self._synthesizer.use(_synthesize, phrase, voice, speed)
                 if len(audio.samples):
                     yield Speech(after_pause(audio, pause_s), phrase)
                     pause_s = PHRASE_PAUSE_S
@@ -191,8 +226,12 @@ def _transcribe(recognizer: Recognizer, audio: Audio, language: str | None) -> R
     return recognizer.transcribe(audio, language)
 
 
-def _synthesize(synthesizer: Synthesizer, text: str, voice: str | None) -> Audio:
-    return synthesizer.synthesize(text, voice)
+def _write_down(recognizer: Recognizer, audio: Audio, task: Task) -> list[Segment]:
+    return recognizer.write_down(audio, task)
+
+
+def _synthesize(synthesizer: Synthesizer, text: str, voice: str | None, speed: float) -> Audio:
+    return synthesizer.synthesize(text, voice, speed)
 
 
 def _put(queue: asyncio.Queue[str | None], sentences: Iterable[str | None]) -> None:

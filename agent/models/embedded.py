@@ -47,6 +47,7 @@ def _embedded(size: Size, tts: Engine, language: str | None) -> CascadeModel:
     threads = os.cpu_count() or 1
     english = language is not None and language.split("-")[0] == "en"
     ears = path("whisper-tiny.en" if english else "whisper-base")
+    interpreter = path("whisper-base") if english and Store().has("whisper-base") else None
     voice = synthesizer(tts, threads)
     return CascadeModel(
         Profile(
@@ -56,6 +57,10 @@ def _embedded(size: Size, tts: Engine, language: str | None) -> CascadeModel:
             says_lines=True,
             constrains_calls=True,
             forces_calls=True,
+            constrains_answers=True,
+            transcribes=True,
+            translates=not english or interpreter is not None,
+            paces=True,
             sample_rate_hz=voice.sample_rate_hz,
             voices=tuple(known.name for known in voice.voices),
             voice_facts=voice.voices,
@@ -73,6 +78,7 @@ def _embedded(size: Size, tts: Engine, language: str | None) -> CascadeModel:
         ),
         Part("voice", lambda: loaded(voice)),
         language=language,
+        interpreter=Part("interpreter", lambda: whisper(interpreter, threads)) if interpreter else None,
     )
 
 

@@ -7,8 +7,6 @@ stopping; `cut_restart` sees that, and a second look through the stock window de
 
 from __future__ import annotations
 
-import re
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ import numpy as np
 
 from sayso.errors import AudioError, ModelError, ModelMissingError, UsageError
 from sayso.items import Audio, Samples
+from sayso.models.transcription import Segment, Task, Word
+from sayso.models.whisper_text import NO_SPEECH_LIKELY, cut_restart, is_speech, repeats_itself
 from sayso.speech.audio import resample
 
 SAMPLE_RATE_HZ = 16_000
@@ -31,24 +31,11 @@ TAIL_S = 2.0
 SHORTEST_WINDOW_S = 10.0
 """With clip + 2 s alone the decoder starts over in 16 of 43 clips, with at least 10 s in 2, for 0.04 s more."""
 
+_GREEDY: dict[str, Any] = {"beam_size": 1, "temperature": 0.0, "condition_on_previous_text": False}
 _SILENCE_PEAK = 1e-4  # -80 dBFS: nothing a microphone gives; Whisper scales it up and hears "you"
-_COMPRESSION_LIMIT = 2.4  # Whisper's own limit (transcribe.py): text that repeats itself
-_NO_SPEECH_SURE = 0.75  # speech reached 0.70 in 300 clips, noise began at 0.4; see test_whisper.py
-_NO_SPEECH_LIKELY = 0.5
-_LOG_PROBABILITY_LOW = -1.0
-_LOG_PROBABILITY_LOST = -1.8
 _LANGUAGE_SURE = 0.5
 _WHISPER_TO_BCP47 = {"jw": "jv"}
 _BCP47_TO_WHISPER = {"jv": "jw", "fil": "tl", "nb": "no", "cmn": "zh", "iw": "he"}
-
-_CJK = r"\u3040-\u30ff\u3400-\u9fff"  # written without blanks: each character counts as a word
-_WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+(?:['’.-][^\W_]+)*")
-_SENTENCE_END = re.compile(r"[.!?。！？…][\"'”’)]*\s*$")
-_PHANTOMS = frozenset(
-    "you|thank you|thanks|thank you very much|thank you for watching|thanks for watching|please subscribe|bye|bye bye|"
-    "oh|yeah|i|i'm|the|so|uh|um|hmm|1.5|1.0|1.5kg|1 5 cm".split("|")
-)
-"""What Whisper writes for noise (its training subtitles' fillers). Only taken for that where it is unsure as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +123,46 @@ class WhisperRecognizer:
                 return self._transcribe_long(samples, code)
             return self._transcribe_short(samples, code)
 
+    def write_down(self, audio: Audio, task: Task) -> list[Segment]:
+        """Recognise a piece of at most 30 s; what it holds, with times within it.
+
+        Raises:
+            UsageError: The model does not know the language, or does not translate.
+            AudioError: As `transcribe`.
+            ModelMissingError: As `load`.
+        """
+        plain = not (task.times or task.words or task.translate or task.prompt)
+        if plain and audio.seconds <= SHORTEST_WINDOW_S:
+            heard = self.transcribe(audio, task.language)
+            return [_whole(heard, audio.seconds)] if heard.text else []
+        samples = _to_16khz(audio)
+        with self._lock:
+            self._load()
+            code = self._code(task.language)
+            if task.translate and not self._model.model.is_multilingual:
+                raise UsageError(
+                    f"The Whisper model in {self._folder} does not translate.", "Use the multilingual model."
+                )
+            if len(samples) < SHORTEST_CLIP_S * SAMPLE_RATE_HZ or np.abs(samples).max() < _SILENCE_PEAK:
+                return []
+            return self._stock(samples, code, task)
+
+    def _stock(self, samples: Samples, code: str | None, task: Task) -> list[Segment]:
+        """As faster-whisper does it, with its times."""
+        segments, info = self._model.transcribe(
+            samples,
+            language=code,
+            task="translate" if task.translate else "transcribe",
+            initial_prompt=task.prompt or None,
+            word_timestamps=task.words,
+            **_GREEDY,
+        )
+        sure = code is not None or info.language_probability >= _LANGUAGE_SURE
+        language = _bcp47(info.language) if sure else None
+        end_s = len(samples) / SAMPLE_RATE_HZ
+        found = [(_of_segment(segment), segment) for segment in cast(Iterable[Any], segments)]
+        return [_timed(segment, language, end_s) for reading, segment in found if reading.is_speech]
+
     def _load(self) -> None:
         if self._model is not None:
             return
@@ -188,13 +215,7 @@ class WhisperRecognizer:
 
     def _transcribe_long(self, samples: Samples, code: str | None) -> Recognition:
         """The stock path, window by window; the model's greedy guess alone, so that it is repeatable."""
-        segments, info = self._model.transcribe(
-            samples,
-            language=code,
-            beam_size=1,
-            temperature=0.0,
-            condition_on_previous_text=False,
-        )
+        segments, info = self._model.transcribe(samples, language=code, **_GREEDY)
         readings = [_of_segment(segment) for segment in cast(Iterable[Any], segments)]
         kept = [reading for reading in readings if reading.is_speech]
         texts = [cut_restart(r.text, truncated=True) if repeats_itself(r.text) else r.text for r in kept]
@@ -248,84 +269,10 @@ class WhisperRecognizer:
         )
 
 
-def is_speech(text: str, no_speech_probability: float, log_probability: float) -> bool:
-    """Whether what Whisper wrote for a clip was said in it, and not read into silence or noise.
-
-    Stricter than Whisper's own rule (no-speech over 0.6 and log-probability under -1), which lets "you" through for
-    silence; the limits lie between the speech and the noise of ``benchmarks/recognition.py``.
-    """
-    words = _words(text)
-    if not words or no_speech_probability > _NO_SPEECH_SURE or log_probability < _LOG_PROBABILITY_LOST:
-        return False
-    unsure = log_probability < _LOG_PROBABILITY_LOW
-    if no_speech_probability > _NO_SPEECH_LIKELY and (unsure or " ".join(words) in _PHANTOMS):
-        return False
-    return not (unsure and " ".join(words) in _PHANTOMS)
-
-
-def repeats_itself(text: str) -> bool:
-    """Whether ``text`` compresses too well for speech (Whisper's measure and limit)."""
-    data = text.encode()
-    return len(data) > _COMPRESSION_LIMIT * len(zlib.compress(data))
-
-
-def cut_restart(text: str, *, truncated: bool = False) -> str:
-    """Cut a text where it starts its last sentence, or all of itself, again.
-
-    The repeat must begin a sentence, run to the end, and be of two or more words that are not all the same: "no no" and
-    "two two four" stay. A text that ends with "twenty two, twenty two" is cut; only the sound can tell whether it
-    was said twice, so callers who have it look again.
-
-    Args:
-        text: What the decoder wrote.
-        truncated: It was stopped in the middle; the last repeat may then be unfinished ("what time is it what ti").
-
-    Returns:
-        ``text`` up to the end of the first copy, or all of it.
-    """
-    spans = [match.span() for match in _WORD.finditer(text)]
-    words = _words(text)
-    for start, (begin, _) in enumerate(spans):
-        if start and not _SENTENCE_END.search(text, spans[start - 1][1], begin):
-            continue
-        period, repeated = _repeat(words[start:], truncated)
-        if period >= 2 and repeated >= (2 if truncated else period):
-            return text[: spans[start + period][0]].rstrip(" ,;:-，、")
-    return text
-
-
-def _repeat(words: list[str], truncated: bool) -> tuple[int, int]:
-    """How many words are repeated up to the end, and how many repeat them; if truncated, half a word may follow."""
-    period = _period(words)
-    if truncated and period == len(words) > 1:
-        whole = words[:-1]
-        period = _period(whole)
-        if not whole[len(whole) - period].startswith(words[-1]):
-            return len(words), 0
-        return period, len(whole) - period
-    return period, len(words) - period
-
-
-def _period(words: list[str]) -> int:
-    """The smallest p > 0 with words[i] == words[i + p] throughout (Knuth-Morris-Pratt failure function)."""
-    border = [0] * len(words)
-    length = 0
-    for index in range(1, len(words)):
-        while length and words[index] != words[length]:
-            length = border[length - 1]
-        length += words[index] == words[length]
-        border[index] = length
-    return len(words) - border[-1]
-
-
-def _words(text: str) -> list[str]:
-    return [match.group().casefold() for match in _WORD.finditer(text)]
-
-
 def _settle(first: _Reading, second: _Reading, language: str | None) -> Recognition:
     """Both windows ran away: keep one copy of what is repeated, unless it is likely that nobody spoke."""
     cut = cut_restart(second.text, truncated=True)
-    sounds_like_speech = max(first.no_speech_probability, second.no_speech_probability) < _NO_SPEECH_LIKELY
+    sounds_like_speech = max(first.no_speech_probability, second.no_speech_probability) < NO_SPEECH_LIKELY
     text = cut if cut != second.text and sounds_like_speech else ""
     return Recognition(text, language if text else None, second.no_speech_probability, second.log_probability)
 
@@ -337,6 +284,33 @@ def _recognition(reading: _Reading, language: str | None) -> Recognition:
         language if speech else None,
         reading.no_speech_probability,
         reading.log_probability,
+    )
+
+
+def _whole(heard: Recognition, seconds: float) -> Segment:
+    return Segment(
+        heard.text,
+        0.0,
+        seconds,
+        heard.language,
+        average_log_probability=heard.average_log_probability,
+        no_speech_probability=heard.no_speech_probability,
+    )
+
+
+def _timed(segment: Any, language: str | None, end_s: float) -> Segment:
+    """A segment of faster-whisper; its times may lie behind the end of the sound, in the window's silence."""
+    words = tuple(
+        Word(word.word, min(float(word.start), end_s), min(float(word.end), end_s)) for word in segment.words or ()
+    )
+    return Segment(
+        segment.text.strip(),
+        min(float(segment.start), end_s),
+        min(float(segment.end), end_s),
+        language,
+        words,
+        average_log_probability=segment.avg_logprob,
+        no_speech_probability=segment.no_speech_prob,
     )
 
 

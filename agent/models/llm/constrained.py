@@ -16,7 +16,7 @@ from contextlib import aclosing
 
 from sayso.errors import ModelError
 from sayso.models.llm.nodes import Alt, Grammar, Lit, Seq, Walker, lark
-from sayso.models.llm.runner import GREEDY, LlamaRunner, Sampling, Usage
+from sayso.models.llm.runner import GREEDY, LlamaRunner, Sampling, Truncated, Usage
 
 MAX_TOKENS = 256
 _PUNCTUATION = '":{}[],'
@@ -28,13 +28,21 @@ class Answer:
     """Decodes one answer; `pieces` yields its text (after the prompt), `usage` says what it took."""
 
     def __init__(
-        self, runner: LlamaRunner, prompt: str, grammar: Grammar, *, jump: bool = True, sampling: Sampling = GREEDY
+        self,
+        runner: LlamaRunner,
+        prompt: str,
+        grammar: Grammar,
+        *,
+        jump: bool = True,
+        sampling: Sampling = GREEDY,
+        max_tokens: int | None = None,
     ) -> None:
         self._runner = runner
         self._prompt = prompt
         self._walker = Walker(grammar)
         self._jump = jump
         self._sampling = sampling
+        self._max_tokens = MAX_TOKENS if max_tokens is None else min(max_tokens, MAX_TOKENS)
         self.usage = Usage()
 
     async def pieces(self) -> AsyncGenerator[str, None]:
@@ -80,16 +88,19 @@ class Answer:
     async def _values(self) -> AsyncGenerator[str, None]:
         """Decode until the text is certain to its end, or up to the end of a value behind which much is certain."""
         stop = self._stop()
+        left = self._max_tokens - self.usage.completion_tokens
+        if left <= 0:
+            raise Truncated(f"The model was stopped after {self._max_tokens} tokens.")
         grammar = lark(self._walker.rest())
-        stream = self._runner.stream(
-            self._prompt, grammar=grammar, max_tokens=MAX_TOKENS, stop=stop, sampling=self._sampling
-        )
-        async with aclosing(stream):
-            async for piece in stream:
-                yield self._take(piece)
-                if self._ending():
-                    break
-        self.usage += self._runner.usage
+        stream = self._runner.stream(self._prompt, grammar=grammar, max_tokens=left, stop=stop, sampling=self._sampling)
+        try:
+            async with aclosing(stream):
+                async for piece in stream:
+                    yield self._take(piece)
+                    if self._ending():
+                        break
+        finally:
+            self.usage += self._runner.usage
         if stop and not self._walker.must_end:
             yield self._take(stop[0])
         elif not self._ending():

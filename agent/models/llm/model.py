@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from sayso.items import ToolCall, ToolSpec, UserInput
 from sayso.models.base import Done, ModelEvent, ModelRequest
 from sayso.models.call_parser import CONSTRAINED, CONSTRAINED_PREFIX, CallParser
+from sayso.models.llm.answer_form import FormReader, answer_form
 from sayso.models.llm.constrained import Answer
 from sayso.models.llm.grammar import turn_grammar
 from sayso.models.llm.nodes import Grammar, Lit, Seq, lark
@@ -20,6 +21,7 @@ from sayso.models.llm.runner import LlamaRunner, Sampling, Truncated, Usage
 from sayso.models.llm.states import StateCache
 from sayso.models.parts import Part
 
+KNOWN_GRAMMARS = 200
 _PROBE = "@@@"
 
 
@@ -122,20 +124,27 @@ class LlamaModel:
             render(start, items, options.language),
             await self._usable_grammar(runner, request),
             jump=options.jump,
-            sampling=Sampling(options.temperature, request.seed),
+            sampling=Sampling(
+                options.temperature if request.temperature is None else request.temperature, request.seed
+            ),
+            max_tokens=request.max_tokens,
         )
-        parser = CallParser(CONSTRAINED, CONSTRAINED_PREFIX)
+        parser, form, truncated = CallParser(CONSTRAINED, CONSTRAINED_PREFIX), FormReader(), False
         try:
             async with aclosing(answer.pieces()) as pieces:
                 async for piece in pieces:
-                    for event in parser.feed(piece):
+                    for event in form.read(parser.feed(piece)):
                         yield event
         except Truncated:
-            pass  # words stand as they are; a call closes without arguments and is refused
-        for event in parser.close():
+            truncated = True  # words stand as they are; a call closes without arguments and is refused
+        for event in form.read(parser.close()):
             yield event
         self.usage = answer.usage
-        yield Done(prompt_tokens=answer.usage.prompt_tokens, completion_tokens=answer.usage.completion_tokens)
+        yield Done(
+            prompt_tokens=answer.usage.prompt_tokens,
+            completion_tokens=answer.usage.completion_tokens,
+            truncated=truncated,
+        )
 
     async def aclose(self) -> None:
         """Free the model. Idempotent."""
@@ -146,16 +155,21 @@ class LlamaModel:
         return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     def _opening(self, request: ModelRequest) -> str:
-        return opening(request.instructions, request.tools, self.options.language)
+        tools = (*request.tools, *answer_form(request.answer_schema))
+        return opening(request.instructions, tools, self.options.language)
 
     async def _usable_grammar(self, runner: LlamaRunner, request: ModelRequest) -> Grammar:
         """The grammar of the answer, without what llama.cpp does not know (which makes it ignore a whole grammar)."""
         tools = callable_now(request)
         speech = not (request.force_call and tools)
+        if speech and request.answer_schema is not None:
+            tools, speech = (*tools, *answer_form(request.answer_schema)), False
         grammar = turn_grammar(tools, speech=speech)
         text = lark(grammar)
         if self._known_grammars and "%json" not in text:
             return grammar
+        if len(self._known_grammars) > KNOWN_GRAMMARS:  # tools may come from clients
+            self._known_grammars.clear()
         if text not in self._known_grammars:  # the first one also makes the engine read the vocabulary: about 0.5 s
             probe = Grammar(Seq((Lit(_PROBE), grammar.start)), grammar.rules)
             first = await runner.complete(".", grammar=lark(probe), max_tokens=1)

@@ -10,7 +10,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -72,6 +72,41 @@ def tiny_checkpoint(checkpoint_files: Path, tmp_path_factory: pytest.TempPathFac
 
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
     return write_random(folder, tiny=True, seed=0, tokenizer=checkpoint_files, token2wav=write_token2wav)
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint as above with a vocabulary of 7,168 ids: all control and audio tokens, and one id for each byte.
+
+    It needs none of the public files, and loads in a tenth of the time. A conversation has room for 320 positions.
+    """
+    for package in ("torch", "xgrammar", "onnx"):
+        pytest.importorskip(package, reason="the extra step-audio is not installed")
+    from sayso.models.step_audio2.config import StepAudio2Config
+    from sayso.models.step_audio2.random_weights import write_random
+    from sayso.models.step_audio2.token2wav import write_random as write_token2wav
+
+    base = tmp_path_factory.mktemp("small")
+    sizes = StepAudio2Config.tiny(vocab_size=7168)
+    config = replace(sizes, decoder=replace(sizes.decoder, max_positions=320))
+    tokenizer = _byte_tokenizer(base / "tokenizer")
+    return write_random(base / "checkpoint", config, tiny=True, tokenizer=tokenizer, token2wav=write_token2wav)
+
+
+def _byte_tokenizer(folder: Path) -> Path:
+    controls = (
+        "<|EOT|> <|BOT|> <|endoftext|> <|im_end|> <tool_call> </tool_call> <audio_start> <audio_end> <audio_patch> "
+        "<tts_start> <tts_end> <tts_pad>"
+    )
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]  # as byte-level BPE spells bytes
+    letters = [chr(byte) for byte in printable] + [chr(256 + rank) for rank in range(256 - len(printable))]
+    added = [*controls.split(), *(f"<audio_{code}>" for code in range(6656))]
+    entries = {str(len(letters) + at): {"content": token} for at, token in enumerate(added)}
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps({letter: at for at, letter in enumerate(letters)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": entries}))
+    return folder
 
 
 @cache

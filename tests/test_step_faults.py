@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,6 @@ pytest.importorskip("onnx", reason="needs the extra step-audio")
 
 from sayso.cli import main
 from sayso.models.step_audio2.checkpoint import INDEX_FILE
-from sayso.models.step_audio2.config import StepAudio2Config
-from sayso.models.step_audio2.random_weights import write_random
-from sayso.models.step_audio2.token2wav import write_random as write_token2wav
 
 QUERY = "model.layers.1.self_attn.q_proj.weight"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4930000000\n"
@@ -34,32 +30,6 @@ def now() -> str:
     return "one"
 """
 PULL = "sayso models pull step-audio-2-mini"
-CONTROLS = (
-    "<|EOT|> <|BOT|> <|endoftext|> <|im_end|> <tool_call> </tool_call> <audio_start> <audio_end> <audio_patch> "
-    "<tts_start> <tts_end> <tts_pad>"
-).split()
-
-
-def small_tokenizer(folder: Path) -> Path:
-    """Files of a tokenizer with a text id for each byte and all control and audio tokens."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    letters = [chr(byte) for byte in printable] + [chr(256 + rank) for rank in range(len(others))]
-    added = [*CONTROLS, *(f"<audio_{code}>" for code in range(6656))]
-    entries = {str(len(letters) + at): {"content": token} for at, token in enumerate(added)}
-    folder.mkdir()
-    (folder / "vocab.json").write_text(json.dumps({letter: at for at, letter in enumerate(letters)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": entries}))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.mktemp("small")
-    tokenizer, sizes = small_tokenizer(base / "tokenizer"), StepAudio2Config.tiny(vocab_size=7168)
-    config = replace(sizes, decoder=replace(sizes.decoder, max_positions=320))  # an answer ends there at the latest
-    return write_random(base / "checkpoint", config, tiny=True, tokenizer=tokenizer, token2wav=write_token2wav)
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +139,7 @@ def ask(folder: Path, place: Path) -> int:
 
 @pytest.mark.parametrize(("change", "told", "remedy"), [one[1:] for one in FAULTS], ids=[one[0] for one in FAULTS])
 def test_a_fault_is_told_in_one_line(
-    whole: Path,
+    small_checkpoint: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     change: Callable[[Path], object],
@@ -177,7 +147,7 @@ def test_a_fault_is_told_in_one_line(
     remedy: str,
 ) -> None:
     folder = tmp_path / "checkpoint"
-    shutil.copytree(whole, folder)
+    shutil.copytree(small_checkpoint, folder)
     change(folder)
     code = ask(folder, tmp_path)
     captured = capfd.readouterr()
@@ -188,8 +158,8 @@ def test_a_fault_is_told_in_one_line(
     assert captured.out == ""
 
 
-def test_a_whole_folder_answers(whole: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    code = ask(whole, tmp_path)
+def test_a_whole_folder_answers(small_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = ask(small_checkpoint, tmp_path)
     captured = capfd.readouterr()
     assert (code, captured.err) == (0, "")
     assert captured.out.startswith("heard   Hi")

@@ -132,7 +132,7 @@ class StepAudio2Model:
         name, talk = self._talk(loaded, request)
         opening = _opening(request)
         thinks = self._thinks(request) and opening != "call"
-        segments = talk.prompt(request.items, "think" if thinks else opening)
+        segments = talk.prompt(request.items, "think" if thinks else opening, loaded.room)
         guide = await self._loaded.use(_guide, request, opening)  # a new grammar may take a second to compile
         prompt = await self._loaded.use(Loaded.prompt, segments)
         generation = self._generation(

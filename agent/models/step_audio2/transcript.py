@@ -47,6 +47,7 @@ class Transcript:
         self._items: list[Item] = []
         self._shown: list[list[Segment]] = []  # an entry an item; items of one message share the first one's
         self._generated: _Generated | None = None
+        self._first = 0  # the items before it have no room any more
 
     def common(self, items: Sequence[Item]) -> int:
         """How many items at the start of ``items`` are shown already: whose conversation it is."""
@@ -57,21 +58,28 @@ class Transcript:
             count += 1
         return count
 
-    def prompt(self, items: Sequence[Item], opening: Opening = "speak") -> list[Segment]:
+    def prompt(self, items: Sequence[Item], opening: Opening = "speak", room: int | None = None) -> list[Segment]:
         """The whole prompt for a conversation, up to where the model goes on.
 
         Args:
             items: The conversation from its beginning.
             opening: How the assistant's message begins.
+            room: Positions that the prompt may take. Where the conversation takes more, its oldest turns are left out,
+                a quarter of the room at once, so that what stays is seldom computed again. What a conversation begins
+                with and its last turn stay whatever they take.
         """
         kept = self.common(items)
         while kept < len(self._shown) and kept and not self._shown[kept]:
             kept -= 1  # the middle of a message
         del self._items[kept:], self._shown[kept:]
+        self._first = self._first if self._first < kept else 0
         self._add(items)
         self._generated = None
-        shown = [segment for entry in self._shown for segment in entry]
-        return _joined([self.prefix.ids, *shown, tuple(self._chat.open(opening))])
+        begin, end = self.prefix.ids, tuple(self._chat.open(opening))
+        if room is not None:
+            self._leave_out(room - len(begin) - len(end))
+        shown = [segment for entry in self._shown[self._first :] for segment in entry]
+        return _joined([begin, *shown, end])
 
     def generated(self, ids: Sequence[int], opening: Opening = "speak") -> None:
         """Take note of what the model generated behind the last prompt; its items come with the next one.
@@ -81,6 +89,16 @@ class Transcript:
             opening: That of the prompt. For Think: ``speak``, with the ids behind `<tts_start>` alone.
         """
         self._generated = _Generated(len(self._items), tuple(ids), opening)
+
+    def _leave_out(self, room: int) -> None:
+        """Move on to a turn from which on everything has room."""
+        sizes = [sum(map(_positions, entry)) for entry in self._shown]
+        if sum(sizes[self._first :]) <= room:
+            return
+        turns = (at for at, item in enumerate(self._items) if at > self._first and isinstance(item, UserInput))
+        for self._first in turns:
+            if sum(sizes[self._first :]) <= room * 3 // 4:
+                return
 
     def _add(self, items: Sequence[Item]) -> None:
         """Show the items behind those that are shown."""
@@ -182,6 +200,14 @@ def _calls(tokenizer: Tokenizer, ids: Sequence[int]) -> Iterator[int]:
     for token_id in ids:
         if (part := splitter.feed(token_id)) is not None and part.kind == "call":
             yield token_id
+
+
+def _positions(segment: Segment) -> int:
+    """How many positions of the cache a segment takes, or a few more."""
+    if isinstance(segment, tuple):
+        return len(segment)
+    seconds = segment.audio.seconds
+    return int(seconds * 12.5) + 4 * (1 + int(seconds / 17))  # pieces are 17.5 s and longer, with two marks each
 
 
 def _joined(segments: Sequence[Segment]) -> list[Segment]:

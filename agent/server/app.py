@@ -8,9 +8,11 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from sayso.agent import Agent
 from sayso.server import errors
+from sayso.server.gate import Gate
 from sayso.server.host import DEFAULT_AGENT, Host
 from sayso.server.settings import ServerSettings
 from sayso.tools.mcp.version import sayso_version
@@ -51,6 +53,15 @@ def create_app(agents: Agent | Mapping[str, Agent], settings: ServerSettings | N
         title="sayso", version=sayso_version(), lifespan=lifespan, responses={**ANSWERS}, docs_url=None, redoc_url=None
     )
     app.state.host = host
+    app.add_middleware(Gate, host=host)
+    if host.settings.cors:  # outside of the gate: a page has to be able to read why it was refused
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=host.settings.cors,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
     errors.install(app)
     for name in ROUTERS:
         if importlib.util.find_spec(name) is not None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeAlias
 
 from fastapi import Depends, Request, WebSocket
 from fastapi.security import HTTPBearer
 from starlette.requests import HTTPConnection
 
+from sayso.errors import UsageError
 from sayso.server.errors import Forbidden, NotAuthenticated
-from sayso.server.settings import LOOPBACK, Limits
+from sayso.server.settings import LOOPBACK, Limits, ServerSettings
 
 if TYPE_CHECKING:
     from sayso.server.host import Host
@@ -37,12 +38,46 @@ class Caller:
     name: str
     kind: Literal["key", "jwt", "anonymous"] = "key"
     agents: frozenset[str] | None = None
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     operator: bool = False
 
     def may_use(self, agent: str) -> bool:
         """Whether they may talk to ``agent``."""
         return self.agents is None or agent in self.agents
+
+
+class Verifier(Protocol):
+    """Knows callers by what they send."""
+
+    def verify(self, token: str) -> Caller | None:
+        """Who sent it, or None where it is none of ours or does not count any more."""
+        ...
+
+    def is_valid(self, caller: Caller) -> bool:
+        """Whether a caller who was let in by it still may be here."""
+        ...
+
+
+def verifiers_of(settings: ServerSettings) -> list[Verifier]:
+    """What knows the callers: API keys, JSON Web Tokens, or nothing.
+
+    Raises:
+        UsageError: The file of keys has none, or a setting cannot be used.
+    """
+    from sayso.server.keys import KeyFile
+    from sayso.server.tokens import Tokens
+
+    found: list[Verifier] = []
+    if settings.keys is not None:
+        keys = KeyFile(settings.keys)
+        if not any(not key.revoked for key in keys.keys()):
+            raise UsageError(
+                f"There are no keys in {settings.keys}.", f"Make one: sayso keys add NAME --keys {settings.keys}"
+            )
+        found.append(keys)
+    if settings.jwt is not None:
+        found.append(Tokens(settings.jwt))
+    return found
 
 
 _bearer = HTTPBearer(auto_error=False, description="An API key of this server, or a JSON Web Token.")

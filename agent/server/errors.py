@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from sayso.errors import SaysoError, UsageError
+from sayso.server.logs import log_event, place_of
 from sayso.settings import redact
 
 _log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ def as_server_error(error: Exception) -> ServerError:
         case RequestValidationError():
             return _invalid(error)
         case HTTPException():
-            return _http(error)
+            return error.__cause__ if isinstance(error.__cause__, ServerError) else _http(error)
         case _:
             return Broken("Something broke in the server.", "Its log says where.")
 
@@ -186,7 +187,7 @@ def error_response(error: Exception) -> Response:
     """The HTTP answer."""
     told = as_server_error(error)
     status, headers = told.status, told.headers
-    if isinstance(error, HTTPException):  # 405 with Allow, say
+    if isinstance(error, HTTPException) and told is not error.__cause__:  # 405 with Allow, say
         status, headers = error.status_code, dict(error.headers or {})
     return JSONResponse({"error": error_detail(told)}, status, headers)
 
@@ -222,11 +223,7 @@ async def refuse(websocket: WebSocket, error: Exception) -> None:
 
 def log_broken(error: BaseException) -> None:
     """Say in the log where an unknown error came from. Its words may be a user's: only its kind is told."""
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = "" if place is None else f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}"
-    _log.error("something broke: %s at %s", type(error).__name__, where)
+    log_event(_log, "something broke", logging.ERROR, error=type(error).__name__, at=place_of(error))
 
 
 def install(app: FastAPI) -> None:

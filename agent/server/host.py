@@ -1,4 +1,4 @@
-"""`Host`: what the routes share: the agents, the live sessions, who may open one, what is measured."""
+"""`Host`: what the routes share: the agents, the open sessions, who may open one, what is measured."""
 
 from __future__ import annotations
 
@@ -6,68 +6,29 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
 from starlette.requests import HTTPConnection
 
 from sayso.agent import Agent
+from sayso.conversations import Conversations, default_path
 from sayso.errors import SaysoError, UsageError
-from sayso.events import Event
-from sayso.server.auth import Caller
-from sayso.server.errors import Forbidden, NotFound, ServerError, SessionEnded, Unavailable, log_broken
-from sayso.server.limits import Places, Usage
+from sayso.outbox import Push
+from sayso.server.auth import Caller, Verifier, verifiers_of
+from sayso.server.errors import Forbidden, NotFound, ServerError, Unavailable, log_broken
+from sayso.server.limits import Places, Usage, meter
+from sayso.server.logs import log_session
+from sayso.server.metrics import Metrics
+from sayso.server.sessions import OpenSession, OpenSessions, stopping
 from sayso.server.settings import ServerSettings
+from sayso.server.tracing import Tracing
 from sayso.session import Session
 
 DEFAULT_AGENT = "sayso"
 """The name of an agent that is served alone."""
 
-LOOK_EVERY_S = 1.0
 _log = logging.getLogger(__name__)
-
-
-class Verifier(Protocol):
-    """Knows callers by what they send."""
-
-    def verify(self, token: str) -> Caller | None:
-        """Who sent it, or None where it is none of ours or does not count any more."""
-        ...
-
-    def is_valid(self, caller: Caller) -> bool:
-        """Whether a caller who was let in still may be here."""
-        ...
-
-
-@dataclass(eq=False, slots=True)
-class OpenSession:
-    """A session that a route holds.
-
-    Attributes:
-        session: The conversation.
-        agent: The agent's name.
-        caller: Who opened it.
-        task: What holds it; cancelled to end the session.
-        on_drain: Called when the server begins to stop.
-        opened_s: On the loop's clock.
-        active_s: When something last happened in it.
-        ended_by: Why the server ended it.
-    """
-
-    session: Session
-    agent: str
-    caller: Caller
-    task: asyncio.Task[Any]
-    on_drain: Callable[[], None]
-    opened_s: float
-    active_s: float
-    ended_by: ServerError | None = field(default=None)
-
-    def end(self, error: ServerError) -> None:
-        """Make `Host.open_session` raise ``error`` in the route."""
-        if self.ended_by is None:
-            self.ended_by = error
-            self.task.cancel()
 
 
 class Host:
@@ -80,12 +41,16 @@ class Host:
     Attributes:
         agents: As given.
         settings: As given.
-        sessions: That are open, by id.
+        sessions: That are open.
         usage: What callers used.
-        places: For sessions.
+        places: For sessions, and the queue for them.
         verifiers: Know the callers.
+        metrics: What is measured.
         missing: What has to be ready before the server is, in words, by agent.
         is_draining: The server stops: it opens no sessions.
+
+    Raises:
+        UsageError: The settings cannot be used together, or their files not at all.
     """
 
     def __init__(self, agents: Mapping[str, Agent], settings: ServerSettings) -> None:
@@ -93,23 +58,30 @@ class Host:
             raise UsageError("There is no agent to serve.", "Give create_app an Agent, or agents by name.")
         self.agents = dict(agents)
         self.settings = settings
-        self.sessions: dict[str, OpenSession] = {}
+        self.verifiers: list[Verifier] = verifiers_of(settings)
+        self._check_reach()
+        self.sessions = OpenSessions(settings, self._may_stay)
         self.usage = Usage()
         self.places = Places(settings.max_sessions, settings.queue_length, settings.queue_s)
-        self.verifiers: list[Verifier] = []
-        self.missing: dict[str, str] = {}
+        self.metrics = Metrics(self.agents, self.places)
+        self.missing = {name: "its model is loading" for name in self.agents} if settings.warm else {}
         self.is_draining = False
+        self._tracing = Tracing(content=settings.trace_content)
         self._tasks: asyncio.TaskGroup | None = None
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        """What was said, for sessions that outlive their connection and the server; the file is opened here.
+
+        Raises:
+            StoreError: It cannot be.
+        """
+        return Conversations(self.settings.conversations or default_path())
 
     @property
     def asks_for_keys(self) -> bool:
         """Whether callers have to show who they are."""
         return bool(self.verifiers)
-
-    @property
-    def default_agent(self) -> str:
-        """Its name."""
-        return next(iter(self.agents))
 
     def agent_name(self, wanted: str | None, caller: Caller) -> str:
         """The name of the agent that ``wanted`` (a ``model`` of OpenAI's protocols) means to ``caller``.
@@ -117,15 +89,18 @@ class Host:
         Raises:
             NotFound: There is none, or not for this caller.
         """
-        name = wanted or self.default_agent
-        if name not in self.agents and name.startswith(self.settings.stock_models):
-            name = self.default_agent
-        if name not in self.agents or not caller.may_use(name):
-            known = ", ".join(one for one in self.agents if caller.may_use(one))
-            raise NotFound(
-                f"There is no agent {name!r}.", f"There are: {known or 'none'}.", code="model_not_found", param="model"
-            )
-        return name
+        mine = [name for name in self.agents if caller.may_use(name)]
+        if wanted in mine:
+            return wanted
+        anyone = not wanted or (wanted not in self.agents and wanted.startswith(self.settings.stock_models))
+        if mine and anyone:
+            return mine[0]
+        raise NotFound(
+            f"There is no agent {wanted!r}." if wanted else "There is no agent for this key.",
+            f"There are: {', '.join(mine)}." if mine else "",
+            code="model_not_found",
+            param="model",
+        )
 
     @asynccontextmanager
     async def open_session(
@@ -137,8 +112,9 @@ class Host:
         id: str | None = None,
         user: str | None = None,
         speak: bool | None = None,
+        conversations: Conversations | None = None,
         on_wait: Callable[[int], None] = lambda position: None,
-        on_drain: Callable[[], None] = lambda: None,
+        on_drain: Callable[[], None] | None = None,
     ) -> AsyncGenerator[Session]:
         """Open a session: the one way for routes. Enter and leave it in one task, which is cancelled to end it.
 
@@ -149,14 +125,17 @@ class Host:
             id: Of the conversation; None: a new one.
             user: Whom it serves; None: the caller.
             speak: As of `Agent.session`.
+            conversations: As of `Agent.session`: `Host.conversations`, where the session outlives its connection.
             on_wait: Given the position in the queue, from 1, whenever it changes.
-            on_drain: Called when the server begins to stop; turns may still end.
+            on_drain: For sessions that last: called when the server begins to stop. Such a session, and one that is
+                kept, is ended once no turn runs; every other is waited for until it is left.
 
         Raises:
             NotFound: There is no such agent.
             Forbidden: The session is another caller's.
-            LimitReached: The caller has too many, or used up the day's speech; `Busy`: everybody together has.
-            Unavailable: The server is stopping, or the journal or model cannot be opened.
+            LimitReached: The caller has too many, or used up the day's speech; `Busy`: all together have too many.
+            Unavailable: The server is stopping.
+            SaysoError: The session cannot be opened.
             SessionEnded: Inside: it was idle, took too long, or the server stops.
         """
         name = self.agent_name(agent, caller)
@@ -165,8 +144,16 @@ class Host:
             async with self.places.one(on_wait):
                 self._check_free(id, caller)
                 chosen = definition or self.agents[name]
-                async with chosen.session(id=id, user=user or caller.name, speak=speak) as session:
-                    async with self._held(session, name, caller, on_drain):
+                if conversations is not None and chosen.name != name:
+                    chosen = chosen.variant(name=name)
+                lasting = on_drain or (_nothing if conversations is not None else None)
+                async with (
+                    chosen.session(
+                        id=id, conversations=conversations, user=user or caller.name, speak=speak
+                    ) as session,
+                    self.sessions.hold(session, name, caller, lasting, self._watchers) as opened,
+                ):
+                    with self.metrics.session(name), log_session(opened):
                         yield session
 
     def touch(self, session: Session) -> None:
@@ -175,7 +162,10 @@ class Host:
             opened.active_s = asyncio.get_running_loop().time()
 
     def spend(self, caller: Caller, speech_s: float) -> None:
-        """So much speech of ``caller`` went in or out, beside what the events of a session tell."""
+        """So many seconds of speech went in or out for ``caller``, beside what the events of sessions tell.
+
+        They tell of what is spoken, and of what is heard live; not of sound that is given as a whole.
+        """
         self.usage.spend(caller, speech_s)
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str | None = None) -> asyncio.Task[None]:
@@ -191,68 +181,34 @@ class Host:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """The server's life: models get warm, idle sessions end."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            own = [self.spawn(self._look_after()), self.spawn(self._warm())]
-            try:
-                yield
-            finally:
-                self._tasks = None
-                for task in own:
-                    task.cancel()
-                for opened in list(self.sessions.values()):
-                    opened.end(_stopping())
-
-    async def drain(self, hurried: Callable[[], bool] = lambda: False) -> None:
-        """Open no more sessions, tell those who have one, wait for their turns, end them.
-
-        Args:
-            hurried: Asked meanwhile; once it says so, nothing is waited for.
-        """
-        if self.is_draining:
-            return
-        self.is_draining = True
-        now = asyncio.get_running_loop().time
-        until_s = now() + self.settings.drain_s
-        for opened in list(self.sessions.values()):
-            opened.on_drain()
-        while any(opened.session.is_busy for opened in self.sessions.values()) and now() < until_s and not hurried():
-            await asyncio.sleep(0.05)
-        for opened in list(self.sessions.values()):
-            opened.end(_stopping())
-        until_s = now() + 2.0  # to say goodbye
-        while self.sessions and now() < until_s and not hurried():
-            await asyncio.sleep(0.02)
-
-    @asynccontextmanager
-    async def _held(
-        self, session: Session, agent: str, caller: Caller, on_drain: Callable[[], None]
-    ) -> AsyncGenerator[None]:
-        task = asyncio.current_task()
-        assert task is not None
-        now_s = asyncio.get_running_loop().time()
-        opened = OpenSession(session, agent, caller, task, on_drain, now_s, now_s)
-        self.sessions[session.id] = opened
-        cancelling = task.cancelling()
-        session.conductor.events.watch(self._follow(opened))
+        """The server's life: models get warm, idle sessions end. Leaving it ends all sessions."""
         try:
-            yield
-        except asyncio.CancelledError:
-            if opened.ended_by is not None and task.uncancel() <= cancelling:
-                raise opened.ended_by from None
-            raise
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                own = [self.spawn(self.sessions.look_after()), self.spawn(self._warm())]
+                try:
+                    yield
+                finally:
+                    self._tasks = None
+                    for task in own:
+                        task.cancel()
+                    self.sessions.end_all(stopping())
         finally:
-            del self.sessions[session.id]
+            if (kept := self.__dict__.get("conversations")) is not None:
+                kept.close()
 
-    def _follow(self, opened: OpenSession) -> Callable[[Event], None]:
+    async def drain(self) -> None:
+        """Open no more sessions, tell those who have one, wait for their turns, end them."""
+        self.is_draining = True
+        await self.sessions.drain()
+
+    def _watchers(self, opened: OpenSession) -> list[Push]:
         """What sees the events of a session."""
-        now = asyncio.get_running_loop().time
-
-        def follow(event: Event) -> None:
-            opened.active_s = now()
-
-        return follow
+        agent = self.agents[opened.agent]
+        found = [self.metrics.follow(opened.agent), meter(self.usage, opened.caller, opened.end)]
+        if (traced := self._tracing.follow(opened.agent, opened.session.id, agent)) is not None:
+            found.append(traced)
+        return found
 
     def _check_free(self, id: str | None, caller: Caller) -> None:
         if self.is_draining:
@@ -262,24 +218,42 @@ class Host:
                 raise Forbidden("This session is another caller's.")
             raise UsageError(f"The session {id!r} is open already.", "Close it there first.")
 
-    async def _look_after(self) -> None:
-        """End what is idle, too old, or whose caller may not be here any more."""
-        now = asyncio.get_running_loop().time
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            for opened in list(self.sessions.values()):
-                if (error := self._over(opened, now())) is not None:
-                    opened.end(error)
+    def _check_reach(self) -> None:
+        settings = self.settings
+        if self.asks_for_keys or settings.insecure:
+            return
+        if not settings.is_local:
+            raise UsageError(
+                f"A server on {settings.host} without keys could be used by everybody who reaches it.",
+                "Make a key with `sayso keys add NAME`, or listen on 127.0.0.1, or say --insecure.",
+            )
+        if "*" in settings.cors:
+            raise UsageError(
+                "Every web page could use this server: it allows all origins and has no keys.",
+                "Name the origins, or make a key with `sayso keys add NAME`.",
+            )
 
-    def _over(self, opened: OpenSession, now_s: float) -> ServerError | None:
-        if now_s - opened.opened_s > self.settings.max_session_s:
-            return SessionEnded(f"A session lasts {self.settings.max_session_s:g} seconds at most.")
-        if not opened.session.is_busy and now_s - opened.active_s > self.settings.idle_s:
-            return SessionEnded(f"Nothing happened for {self.settings.idle_s:g} seconds.", code="session_idle")
-        return None
+    def _may_stay(self, caller: Caller) -> bool:
+        return not self.verifiers or any(verifier.is_valid(caller) for verifier in self.verifiers)
 
     async def _warm(self) -> None:
-        """Load the models, one after the other."""
+        """Make the agents ready, one after the other."""
+        for name in list(self.missing):
+            try:
+                async with self.agents[name].session() as session:
+                    await session.warm()
+            except Exception as error:
+                self.missing[name] = "its model could not be loaded; the log says why"
+                if not isinstance(error, SaysoError):
+                    log_broken(error)
+                else:
+                    _log.error("%s is not ready: %s", name, error)
+            else:
+                del self.missing[name]
+
+
+def _nothing() -> None:
+    pass
 
 
 async def _guarded(work: Coroutine[Any, Any, None]) -> None:
@@ -291,10 +265,6 @@ async def _guarded(work: Coroutine[Any, Any, None]) -> None:
         _log.error("%s", error)
     except Exception as error:
         log_broken(error)
-
-
-def _stopping() -> SessionEnded:
-    return SessionEnded("The server is stopping.", "Connect again.", code="server_stopping", retry_after_s=5)
 
 
 def host_of(connection: HTTPConnection) -> Host:

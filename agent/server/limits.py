@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
+from sayso.events import AudioDelta, Event, SpeechEnded, SpeechStarted, TurnDone, TurnFailed
+from sayso.outbox import Push
 from sayso.server.auth import Caller
-from sayso.server.errors import Busy, LimitReached
+from sayso.server.errors import Busy, LimitReached, ServerError
 
 DAY_S = 86_400.0
 REMEMBERED = 10_000
@@ -122,6 +124,31 @@ class Usage:
             if used.sessions or now_s - used.counted_s < 60 or (used.day == day and used.speech_s)
         }
         self._used = kept
+
+
+def meter(usage: Usage, caller: Caller, end: Callable[[ServerError], None]) -> Push:
+    """What counts a session's speech, live speech in and all speech out, and ends the session where it is used up."""
+    began_ms: int | None = None
+
+    def follow(event: Event) -> None:
+        nonlocal began_ms
+        match event:
+            case AudioDelta(audio=audio):
+                usage.spend(caller, audio.seconds)
+            case SpeechStarted(at_ms=at_ms):
+                began_ms = at_ms
+            case SpeechEnded(at_ms=at_ms) if began_ms is not None:
+                usage.spend(caller, (at_ms - began_ms) / 1000)
+                began_ms = None
+            case TurnDone() | TurnFailed():
+                try:
+                    usage.check_speech(caller)
+                except LimitReached as error:
+                    end(error)
+            case _:
+                pass
+
+    return follow
 
 
 @dataclass(slots=True, eq=False)

@@ -71,8 +71,10 @@ class ServerSettings(BaseModel):
         drain_s: How long turns may go on once the server is told to stop.
         max_body_bytes: Of an HTTP request.
         max_message_bytes: Of a WebSocket message.
+        max_connections: Further ones are answered with 503.
         stock_models: See `STOCK_MODELS`.
         warm: Load the models when the server starts, not when they are first asked.
+        conversations: File of what was said in the sessions of the agent endpoint; None: in sayso's data folder.
         trace_content: Put what was said and what tools were given and returned into traces.
         log_format: Lines for people, or one JSON object a line.
     """
@@ -97,8 +99,10 @@ class ServerSettings(BaseModel):
     drain_s: float = Field(default=30.0, ge=0)
     max_body_bytes: int = Field(default=32 * 2**20, ge=1)
     max_message_bytes: int = Field(default=16 * 2**20, ge=1)
+    max_connections: int = Field(default=4096, ge=1)
     stock_models: tuple[str, ...] = STOCK_MODELS
     warm: bool = True
+    conversations: Path | None = None
     trace_content: bool = False
     log_format: LogFormat = "text"
 

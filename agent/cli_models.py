@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sayso.models.store import Artefact, Status, Store
+    from sayso.models.store import Artefact, Checkpoint, Report, Status
 
 models_app = typer.Typer(help="Fetch and check the models that run on this machine.", no_args_is_help=True)
 
@@ -19,10 +19,13 @@ def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """List the models: size, licence, whether they are here, what they are for."""
-    from sayso.models.store import Store
+    from sayso.models.store import CHECKPOINTS, Hub, Store
 
-    store = Store()
-    rows = [(artefact, store.status(artefact.name)) for artefact in store.artefacts()]
+    store, hub = Store(), Hub()
+    rows: list[tuple[Artefact | Checkpoint, Status]] = [
+        *((artefact, store.status(artefact.name)) for artefact in store.artefacts()),
+        *((checkpoint, hub.status(checkpoint)) for checkpoint in CHECKPOINTS),
+    ]
     if as_json:
         typer.echo(json.dumps([_facts(*row) for row in rows], indent=2))
     else:
@@ -33,19 +36,24 @@ def list_models(
 @models_app.command()
 def pull(
     names: Annotated[list[str] | None, typer.Argument(help="Which ones; the default set where none is named.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every model there is.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every model there is, but not the checkpoints of 18 GB.")
+    ] = False,
     small: Annotated[bool, typer.Option("--small", help="The set for small machines.")] = False,
 ) -> None:
     """Fetch models. Safe to interrupt: running the same again goes on where it stopped."""
     from sayso.errors import UsageError
-    from sayso.models.store import Store, terminal_progress
+    from sayso.models.store import Hub, Store, find_checkpoint, terminal_progress
 
     if sum((bool(names), everything, small)) > 1:
         raise UsageError("Names, --all and --small exclude each other.", "Give one of them.")
     store = Store()
     chosen = names or [one.name for one in store.artefacts() if everything or (one.small if small else one.default)]
+    checkpoints = [found for name in chosen if (found := find_checkpoint(name)) is not None]
     with terminal_progress() as progress:
-        store.pull(chosen, progress)
+        store.pull([name for name in chosen if find_checkpoint(name) is None], progress)
+        for checkpoint in checkpoints:
+            Hub().pull(checkpoint, progress)
 
 
 @models_app.command()
@@ -55,13 +63,17 @@ def verify(
     ] = None,
 ) -> None:
     """Hash every file and compare with the manifest. Exit code 1 where something is wrong."""
-    from sayso.models.store import Store
+    from sayso.models.store import CHECKPOINTS, Hub, Store, find_checkpoint
 
-    store = Store()
-    chosen = names or [one.name for one in store.artefacts() if store.status(one.name).state not in _ABSENT]
+    store, hub = Store(), Hub()
+    chosen = names or [
+        *(one.name for one in store.artefacts() if store.status(one.name).state not in _ABSENT),
+        *(one.name for one in CHECKPOINTS if hub.status(one).state not in _ABSENT),
+    ]
     if not chosen:
         typer.echo("There are no models here. Fetch them with: sayso models pull")
-    if not all([_verify_one(store, name) for name in chosen]):
+    reports = ((name, find_checkpoint(name)) for name in chosen)
+    if not all([_told(store.verify(name) if one is None else hub.verify(one)) for name, one in reports]):
         raise typer.Exit(1)
 
 
@@ -94,8 +106,8 @@ def random(
 _ABSENT = ("missing", "partial", "fallback")
 
 
-def _verify_one(store: Store, name: str) -> bool:
-    report = store.verify(name)
+def _told(report: Report) -> bool:
+    name = report.name
     if report.ok:
         note = "" if report.files else " (named by a setting; taken as it is)"
         typer.echo(f"{name}: good{note}  {report.path}")
@@ -107,7 +119,7 @@ def _verify_one(store: Store, name: str) -> bool:
     return False
 
 
-def _facts(artefact: Artefact, status: Status) -> dict[str, object]:
+def _facts(artefact: Artefact | Checkpoint, status: Status) -> dict[str, object]:
     from sayso.settings import model_variable
 
     return {
@@ -124,7 +136,7 @@ def _facts(artefact: Artefact, status: Status) -> dict[str, object]:
     }
 
 
-def _print_table(rows: list[tuple[Artefact, Status]]) -> None:
+def _print_table(rows: list[tuple[Artefact | Checkpoint, Status]]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

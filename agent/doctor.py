@@ -112,6 +112,18 @@ def _models() -> Iterator[Check]:
             yield Check(artefact.name, True, "on disk", optional=not artefact.default)
 
 
+def _checkpoints() -> Iterator[Check]:
+    from sayso.models.store import CHECKPOINTS, Hub
+
+    hub = Hub()
+    for checkpoint in CHECKPOINTS:
+        state = hub.status(checkpoint).state
+        ok = state in ("ready", "unchecked", "override")
+        told = {"override": "named by a setting", "partial": "a pull was cut short", "missing": "not here"}
+        remedy = "" if ok else f"sayso models pull {checkpoint.name} ({checkpoint.size / 1e9:.0f} GB)"
+        yield Check(checkpoint.name, ok, told.get(state, state), remedy, optional=True)
+
+
 def _sound() -> Iterator[Check]:
     from sayso.speech.devices import describe
 
@@ -132,4 +144,12 @@ def _gpu() -> Iterator[Check]:
     )
 
 
-CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (_machine, _packages, _cache, _models, _sound, _gpu)
+CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
+    _machine,
+    _packages,
+    _cache,
+    _models,
+    _checkpoints,
+    _sound,
+    _gpu,
+)

@@ -94,16 +94,21 @@ def close() -> None:
 
 
 @contextmanager
-def get(url: str, start: int = 0) -> Generator[Body]:
+def get(url: str, start: int = 0, headers: Mapping[str, str] | None = None) -> Generator[Body]:
     """Stream ``url`` from byte ``start`` on.
+
+    Args:
+        url: Address; it is followed where it leads.
+        start: First byte.
+        headers: More of them; ``Authorization`` stays with the server that was named.
 
     Raises:
         NetworkError: No connection, or an answer other than 200 and 206. Status 416 says that there is
             nothing from ``start`` on.
     """
     # identity: a compressed body would break ranges and hashes
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    with _translated(url), client().stream("GET", url, headers=headers) as response:
+    asked = {**(headers or {}), "Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    with _translated(url), client().stream("GET", url, headers=asked) as response:
         if response.status_code not in (200, 206):
             raise _status_error(url, response.status_code)
         resumed = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
@@ -202,8 +207,72 @@ async def request(
                         raise NetworkError(f"The answer of {host(url)} is longer than {limit_bytes} bytes.")
         except TimeoutError:
             raise NetworkError(f"{host(url)} did not answer within {timeout_s:g} s.", temporary=True) from None
+    return _answer(response, bytes(data))
+
+
+class Connection:
+    """Requests to one server over connections that are kept, for clients of an API; made by `connected`."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def request(
+        self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request; a status is no error here.
+
+        Raises:
+            NetworkError: No connection, or no answer in time.
+        """
+        with _translated(str(self._client.base_url)):
+            response = await self._client.request(method, path, json=body)
+        return _answer(response, response.content)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, *, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[tuple[Answer, AsyncIterator[str]]]:
+        """One request whose answer is read line by line, for as long as it takes.
+
+        The `Answer` holds the body where the status is an error, and nothing of it where it is none.
+
+        Raises:
+            NetworkError: No connection, or it broke.
+        """
+        import httpx
+
+        timeout = httpx.Timeout(self._client.timeout.connect, read=None)
+        with _translated(str(self._client.base_url)):
+            async with self._client.stream(method, path, json=body, headers=headers, timeout=timeout) as response:
+                data = await response.aread() if response.is_error else b""
+                yield _answer(response, data), response.aiter_lines()
+
+
+@asynccontextmanager
+async def connected(base_url: str, *, headers: Mapping[str, str], timeout_s: float) -> AsyncGenerator[Connection]:
+    """Inside, requests to one server.
+
+    Args:
+        base_url: Its address; paths are relative to it.
+        headers: Of every request.
+        timeout_s: For connecting, and for each read of a `Connection.request`.
+    """
+    import httpx
+
+    async with httpx.AsyncClient(
+        base_url=base_url, headers=headers, timeout=timeout_s, verify=_tls_context()
+    ) as client:
+        yield Connection(client)
+
+
+def tls_context() -> ssl.SSLContext:
+    """What certificates are believed, for connections that are not HTTP."""
+    return _tls_context()
+
+
+def _answer(response: httpx.Response, data: bytes) -> Answer:
     names = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, names, bytes(data), str(response.url))
+    return Answer(response.status_code, names, data, str(response.url))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from sayso import settings
 from sayso.cli_models import models_app
 from sayso.errors import IntegrityError, ModelMissingError, ModelStoreError, UsageError
-from sayso.models.store import Bars, Lines, Store, load_manifest, parse_manifest, terminal_progress
+from sayso.models.store import CHECKPOINTS, Bars, Lines, Store, load_manifest, parse_manifest, terminal_progress
 from sayso.models.store.assemble import Assembly, part_of
 from sayso.models.store.manifest import Archive, File, PackageSource, Piece, WebSource
 from sayso.models.store.notice import notice_text
@@ -408,7 +408,7 @@ def test_a_meter_adds_up_and_can_go_back():
 def test_list_is_a_table_or_json(tmp_path, monkeypatch):
     monkeypatch.setenv("SAYSO_CACHE", str(tmp_path))
     rows = json.loads(CliRunner().invoke(models_app, ["list", "--json"], catch_exceptions=False).stdout)
-    assert [row["name"] for row in rows] == [artefact.name for artefact in load_manifest()]
+    assert [row["name"] for row in rows] == [one.name for one in (*load_manifest(), *CHECKPOINTS)]
     assert rows[0]["state"] == "missing"
     assert rows[0]["setting"] == "SAYSO_MODEL_WHISPER_TINY_EN"
     table = CliRunner().invoke(models_app, ["list"], catch_exceptions=False).stdout

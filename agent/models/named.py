@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from sayso.errors import ModelMissingError, UsageError
 from sayso.models.base import VoiceModel
-from sayso.settings import model_override, model_variable, models_root
 
 if TYPE_CHECKING:
     from sayso.models.step_audio2.config import Kind
@@ -27,7 +26,8 @@ def named(name: str) -> VoiceModel:
     """The model called ``name``, or the one of the checkpoint folder ``name``; loaded when it is first asked.
 
     Args:
-        name: One of `NAMES`, or the path of a checkpoint of Step-Audio 2.
+        name: One of `NAMES`, the path of a checkpoint of Step-Audio 2, or its name on the model hub: then the one that
+            `sayso models pull` fetched.
 
     Raises:
         UsageError: There is no such model, or the folder is not that of a Step-Audio 2.
@@ -37,24 +37,17 @@ def named(name: str) -> VoiceModel:
         from sayso.models.embedded import embedded_model
 
         return embedded_model(size="small" if name == "embedded-small" else "default")
-    if name in _KINDS:
-        return _step_audio(model_override(name) or _kept(name), _KINDS[name])
     folder = Path(name).expanduser()
+    if name in _KINDS or not folder.exists():
+        from sayso.models.store import Hub, find_checkpoint
+
+        if (checkpoint := find_checkpoint(name)) is not None:
+            return _step_audio(Hub().path(checkpoint), _KINDS[checkpoint.name])
     if folder.exists() or len(folder.parts) > 1:
         return _step_audio(folder)
     raise UsageError(
         f"There is no model {name!r}.", f"Models are: {', '.join(NAMES)}; or give the folder of a checkpoint."
     )
-
-
-def _kept(name: str) -> Path:
-    folder = models_root() / name
-    if not (folder / "config.json").is_file():
-        raise ModelMissingError(
-            f"The checkpoint {name} is not here.",
-            f"Download it from its publisher and set {model_variable(name)} to its folder.",
-        )
-    return folder
 
 
 def _step_audio(folder: Path, kind: Kind | None = None) -> VoiceModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -31,12 +31,14 @@ class Download:
         path: Where to; an existing file is taken for a beginning of it, or for all of it when its hash fits.
         size: In bytes.
         sha256: Hexadecimal.
+        headers: Sent along; may hold a credential.
     """
 
     url: str
     path: Path
     size: int
     sha256: str
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ class Downloader:
         have = resumed = read_into(item.path, digest.update)
         self.at(item.path.name, have)
         if have < item.size:
-            with http.get(item.url, have) as body:
+            with http.get(item.url, have, item.headers) as body:
                 if body.start < have:  # the server knows no ranges
                     digest, resumed = hashlib.sha256(), 0
                 self._append(item, body, digest.update)

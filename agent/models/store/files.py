@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +42,11 @@ def sha256_of(path: Path) -> str:
 def size_of(path: Path) -> int:
     """Bytes of a file, or 0 where there is none."""
     return path.stat().st_size if path.is_file() else 0
+
+
+def bytes_below(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return size_of(path) if path.is_file() else sum(size_of(file) for file in path.rglob("*"))
 
 
 def text_size(size_bytes: int) -> str:
@@ -100,3 +105,27 @@ def write_atomically(path: Path, text: str) -> None:
     draft.write_text(text, encoding="utf-8")
     sync(draft)
     draft.replace(path)
+
+
+@contextmanager
+def alone(lock: Path, name: str, note: Callable[[str], None]) -> Generator[None]:
+    """Only one process fetches ``name``; the others wait and then find it done.
+
+    Args:
+        lock: A file beside what is fetched.
+        name: For the reader.
+        note: Told where another process is at it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        note(f"{name}: another process is fetching it; waiting for that")
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()

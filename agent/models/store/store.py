@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from sayso import settings
 from sayso.errors import IntegrityError, ModelMissingError, ModelStoreError, UsageError
-from sayso.models.store.files import DiskFullError, disk_errors, size_of, sync
+from sayso.models.store.files import DiskFullError, alone, bytes_below, disk_errors, sync
 from sayso.models.store.installed import (
     FileCheck,
     check,
@@ -138,16 +137,16 @@ class Store:
         """
         artefact = self.artefact(name)
         if override := settings.model_override(name):
-            return Status(name, "override", override, _bytes_below(override))
+            return Status(name, "override", override, bytes_below(override))
         folder = self.root / name
         if folder.is_dir():
             marked, sized = is_marked(folder, artefact), has_right_sizes(folder, artefact)
             state: State = "ready" if marked else "unchecked" if sized else "damaged"
-            return Status(name, state, _use(folder, artefact) if sized else None, _bytes_below(folder))
+            return Status(name, state, _use(folder, artefact) if sized else None, bytes_below(folder))
         for fallback in self._candidates(artefact)[1:]:
             if has_right_sizes(self.root / fallback.name, fallback):
                 return Status(name, "fallback", _use(self.root / fallback.name, fallback), 0)
-        begun = _bytes_below(self._work(artefact))
+        begun = bytes_below(self._work(artefact))
         return Status(name, "partial" if begun else "missing", None, begun)
 
     def verify(self, name: str) -> Report:
@@ -187,7 +186,7 @@ class Store:
         if is_marked(folder, artefact):
             progress.note(f"{artefact.name}: already here")
             return _use(folder, artefact)
-        with disk_errors(self.root), self._locked(artefact, progress):
+        with disk_errors(self.root), alone(self._lock(artefact), artefact.name, progress.note):
             if is_marked(folder, artefact) or self._take_over(artefact):
                 progress.note(f"{artefact.name}: already here")
                 return _use(folder, artefact)
@@ -275,23 +274,8 @@ class Store:
     def _work(self, artefact: Artefact) -> Path:
         return self.root / ".partial" / artefact.name
 
-    @contextmanager
-    def _locked(self, artefact: Artefact, progress: Progress) -> Iterator[None]:
-        """Only one process fetches an artefact; the others wait and then find it done."""
-        from filelock import FileLock, Timeout
-
-        place = self._work(artefact).with_name(f"{artefact.name}.lock")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            progress.note(f"{artefact.name}: another process is fetching it; waiting for that")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+    def _lock(self, artefact: Artefact) -> Path:
+        return self._work(artefact).with_name(f"{artefact.name}.lock")
 
 
 _SOURCE_NAMES = {"packages": "Package registry", "hub": "Model hub", "web": "Upstream site"}
@@ -309,7 +293,3 @@ def _ordered(sources: Iterable[Source]) -> list[Source]:
 
 def _use(folder: Path, artefact: Artefact) -> Path:
     return folder / artefact.files[0].path if len(artefact.files) == 1 else folder
-
-
-def _bytes_below(path: Path) -> int:
-    return size_of(path) if path.is_file() else sum(size_of(file) for file in path.rglob("*"))

@@ -44,12 +44,17 @@ def write(name: str, rows: Sequence[Row], notes: Sequence[str] = (), *, results:
     where = machine()
     title = f"{name} ({where['cpu']}, {where['cores']} cores, Python {where['python']}, load {where['load_1min']})"
     show(title, rows, notes)
+    return save(name, rows, notes, results=results)
+
+
+def save(name: str, rows: Sequence[Row], notes: Sequence[str] = (), *, results: Path = RESULTS) -> Path:
+    """Write as `write` does, and print nothing."""
     results.mkdir(parents=True, exist_ok=True)
     file = results / f"{name}.json"
     content = {
         "benchmark": name,
         "date": datetime.now(UTC).date().isoformat(),
-        "machine": where,
+        "machine": machine(),
         "notes": list(notes),
         "rows": [dict(row) for row in rows],
     }

@@ -12,6 +12,7 @@ from sayso.events import Interrupted, SpeechEnded, SpeechStarted
 from sayso.intake import listen
 from sayso.items import Audio
 from sayso.outbox import Push
+from sayso.overhear import Overhearer
 from sayso.streams import sole_exception
 from sayso.turn_options import TurnOptions
 
@@ -64,6 +65,7 @@ class Live:
         self._skipped_ms = 0  # of the stream, before the endpointer was last reset
         self._speaking = False
         self._attempt: asyncio.Event | None = None  # a turn that began in a pause: set once it counts
+        self._overhearer = Overhearer(conductor.model)
 
     async def __aenter__(self) -> Live:
         """The stream begins."""
@@ -85,6 +87,7 @@ class Live:
         except BaseExceptionGroup as group:
             raise sole_exception(group) from None
         finally:
+            await self._overhearer.aclose()
             self._following.__exit__(None, None, None)
 
     @property
@@ -105,6 +108,8 @@ class Live:
             return
         for event in found:
             await self._take(event)
+        if (seconds := self._endpointer.turn_seconds) and self._attempt is None:
+            self._overhearer.hear(seconds, lambda: self._conductor.with_unheard(self._endpointer.so_far()))
 
     async def commit(self) -> bool:
         """What was said so far is a turn, whether the user has finished or not; whether there was anything."""
@@ -119,6 +124,7 @@ class Live:
         """Forget what was said since the last turn."""
         self._skipped_ms += self._endpointer.position_ms
         self._speaking = False
+        self._overhearer.drop()
         self._endpointer.reset()
 
     async def use(self, taking: TurnTaking, sample_rate_hz: int) -> None:
@@ -173,12 +179,14 @@ class Live:
             await self._keep(utterance.audio)
 
     async def _answer(self, audio: Audio, confirmed: asyncio.Event | None) -> None:
+        self._overhearer.drop()
         audio = self._conductor.with_unheard(audio)
         work = self._conductor.answer(audio, options=self.taking.options(), id=self.taking.new_id())
         self._turns.create_task(self._turn(work, confirmed))
         await asyncio.sleep(0)  # let it begin, so that it counts as running
 
     async def _keep(self, audio: Audio) -> None:
+        self._overhearer.drop()
         user = await listen(audio, id=self.taking.new_id())
         if user is not None:
             self._conductor.conversation.add([user], turn_runs=self._conductor.is_busy)

@@ -1,5 +1,5 @@
 # ruff: noqa: E402 -- what is tested imports torch, so that comes first or the tests are skipped
-"""The audio encoder and adaptor: against Qwen2-Audio and plain formulas; whole pieces while one speaks."""
+"""The audio encoder and adaptor: against Qwen2-Audio and plain formulas."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional
 
 from sayso.models.step_audio2.config import StepAudio2Config
-from sayso.models.step_audio2.encoder import AUDIO_START, AudioEncoder, AudioStream, splice
-from sayso.models.step_audio2.features import embedding_count, frame_count, pieces
+from sayso.models.step_audio2.encoder import AUDIO_START, AudioEncoder, splice
+from sayso.models.step_audio2.features import embedding_count, frame_count
 from sayso.models.step_audio2.networks import Networks
 from sayso.models.step_audio2.random_weights import random_networks
 
@@ -199,48 +199,6 @@ def test_bfloat16_is_near_float32(networks: Networks) -> None:
         tensor.copy_(rounded.checkpoint_tensors()[name].float())
     one, other = (each.encoder.encode([noise(3)])[0].float() for each in (rounded, exact))
     assert (one - other).square().mean().sqrt() / other.square().mean().sqrt() < 0.02
-
-
-# --- while the user speaks --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("step", [160, 4999, 16_000, 10**6])
-def test_encoding_while_one_speaks_is_encoding_at_the_end(encoder: AudioEncoder, step: int) -> None:
-    samples = noise(4.3)
-    samples[12_000:20_000] *= 1e-3
-    stream = AudioStream(encoder, limit_s=1.2)
-    for begin in range(0, len(samples), step):
-        stream.add(samples[begin : begin + step])
-    whole = [encoder.encode([piece])[0] for piece in pieces(samples, limit_s=1.2)]
-    assert len(whole) > 3
-    streamed = stream.embeddings()
-    assert len(streamed) == len(whole)
-    assert all(torch.equal(one, other) for one, other in zip(streamed, whole, strict=True))
-
-
-def test_only_the_rest_is_left_for_the_end(encoder: AudioEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    lengths: list[int] = []
-    inner = AudioEncoder.encode
-    monkeypatch.setattr(
-        AudioEncoder, "encode", lambda self, sound: (lengths.extend(map(len, sound)), inner(self, sound))[1]
-    )
-    stream = AudioStream(encoder, limit_s=1.0)
-    samples = (noise(2.5) * 32_768).astype(np.int16)
-    assert [stream.add(part) for part in np.split(samples, [16_000, 16_001])] == [0, 1, 1]
-    assert lengths == [16_000, 16_000]
-    first = stream.embeddings()
-    assert lengths[2:] == [8000]
-    assert stream.embeddings() == first and stream.add(samples[:0]) == 0 and stream.embeddings() == first
-    assert lengths[2:] == [8000]
-    stream.add(samples[:1000])  # it was no end after all
-    assert torch.equal(stream.embeddings()[0], first[0])
-    assert lengths[2:] == [8000, 9000]
-
-
-def test_too_little_sound_is_no_piece(encoder: AudioEncoder) -> None:
-    stream = AudioStream(encoder)
-    stream.add(noise(0.01))
-    assert stream.embeddings() == []
 
 
 # --- into the prompt --------------------------------------------------------------------------------------------

@@ -186,6 +186,15 @@ class Endpointer:
         """How many samples, at 16 kHz, are kept in memory."""
         return len(self._kept) * FRAME_SAMPLES + len(self._rest)
 
+    @property
+    def turn_seconds(self) -> float:
+        """How long the turn that is going on lasts by now; 0 between turns."""
+        return self.held_samples / RATE_HZ if self._speaking else 0.0
+
+    def so_far(self) -> Audio:
+        """What was said in the turn that is going on: its `Utterance` will begin with these samples."""
+        return self._turn_audio()
+
     def feed(self, frame: NDArray[Any] | bytes | bytearray | memoryview) -> list[SpeechEvent]:
         """Hear the next piece of the stream.
 

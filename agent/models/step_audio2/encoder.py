@@ -1,14 +1,14 @@
 """The audio encoder and the adaptor: log-mel frames in, embeddings of the decoder out, one for 80 ms.
 
 Attention looks both ways inside a piece, and the log-mel of a piece depends on its loudest frame. So a piece can be
-encoded once it is complete and never before: `AudioStream` encodes whole pieces while the user still speaks, which
-gives exactly what encoding everything at the end would.
+encoded once it is complete and never before: `sayso.models.step_audio2.sounds` encodes whole pieces while the user
+still speaks, which gives exactly what encoding everything at the end would.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -19,14 +19,7 @@ from torch.nn import functional
 from sayso.errors import AudioError, ModelError
 from sayso.models.step_audio2.arithmetic import additive, as_written, conv1d
 from sayso.models.step_audio2.config import EncoderConfig
-from sayso.models.step_audio2.features import (
-    PIECE_SECONDS,
-    embedding_count,
-    log_mel,
-    next_cut,
-    pieces,
-    to_mono16k,
-)
+from sayso.models.step_audio2.features import embedding_count, log_mel
 from sayso.models.step_audio2.layout import ADAPTER_WIDTH
 
 AUDIO_START: Final = 151_688
@@ -147,55 +140,6 @@ class AudioEncoder(nn.Module):
         batch = torch.stack([functional.pad(mel, (0, max(frames) - mel.shape[1])) for mel in mels])
         out = self(batch, torch.tensor(frames, device=device))
         return [row[: embedding_count(count)] for row, count in zip(out, frames, strict=True)]
-
-
-class AudioStream:
-    """Encodes what a user says while it comes in.
-
-    A piece is encoded as soon as it is complete, so what is left at the end of the turn is the rest after the last
-    cut. What comes out is exactly what encoding everything at once gives, piece by piece (test: bit by bit).
-    """
-
-    def __init__(self, encoder: AudioEncoder, *, limit_s: float = PIECE_SECONDS, at_pauses: bool = True) -> None:
-        """Start a turn.
-
-        Args:
-            encoder: Shared by all sessions.
-            limit_s: Longest piece. Below 25 s more is encoded early, but the model was trained with 25 s pieces.
-            at_pauses: See `features.next_cut`.
-        """
-        self._encoder = encoder
-        self._limit_s, self._at_pauses = limit_s, at_pauses
-        self._rest: NDArray[np.float32] = np.zeros(0, np.float32)
-        self._done: list[Tensor] = []
-        self._tail: list[Tensor] | None = None
-
-    def add(self, samples: NDArray[Any]) -> int:
-        """Take more sound, int16 or float at 16 kHz, and encode the pieces that are complete now.
-
-        Returns:
-            How many pieces were encoded in this call: it took no time where 0.
-        """
-        converted = to_mono16k(samples)
-        if not len(converted):
-            return 0
-        self._rest, self._tail = np.concatenate((self._rest, converted)), None
-        before = len(self._done)
-        while (cut := next_cut(self._rest, limit_s=self._limit_s, at_pauses=self._at_pauses)) is not None:
-            self._done += self._encoder.encode([self._rest[:cut]])
-            self._rest = self._rest[cut:]
-        return len(self._done) - before
-
-    def embeddings(self) -> list[Tensor]:
-        """The embeddings of everything so far, piece by piece; the rest is encoded as if the turn ended here.
-
-        Call it when the user seems to have finished: if nothing is added, calling it again costs nothing; if something
-        is, only the rest was encoded in vain.
-        """
-        if self._tail is None:
-            rest = pieces(self._rest, limit_s=self._limit_s, at_pauses=self._at_pauses)
-            self._tail = [one for piece in rest for one in self._encoder.encode([piece])]
-        return [*self._done, *self._tail]
 
 
 def splice(embedded: Tensor, ids: Sequence[int], audio: Sequence[Tensor]) -> Tensor:

@@ -78,7 +78,7 @@ def tiny_checkpoint(checkpoint_files: Path, tmp_path_factory: pytest.TempPathFac
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint as above with a vocabulary of 7,168 ids: all control and audio tokens, and one id for each byte.
 
-    It needs none of the public files, and loads in a tenth of the time. A conversation has room for 320 positions.
+    It needs none of the public files, and loads in a tenth of the time. A conversation has room for 768 positions.
     """
     for package in ("torch", "xgrammar", "onnx"):
         pytest.importorskip(package, reason="the extra step-audio is not installed")
@@ -88,7 +88,7 @@ def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     base = tmp_path_factory.mktemp("small")
     sizes = StepAudio2Config.tiny(vocab_size=7168)
-    config = replace(sizes, decoder=replace(sizes.decoder, max_positions=320))
+    config = replace(sizes, decoder=replace(sizes.decoder, max_positions=768))
     tokenizer = _byte_tokenizer(base / "tokenizer")
     return write_random(base / "checkpoint", config, tiny=True, tokenizer=tokenizer, token2wav=write_token2wav)
 

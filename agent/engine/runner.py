@@ -42,10 +42,10 @@ class Drawn:
 
 
 def own_stream(device: torch.device) -> AbstractContextManager[Any]:
-    """A stream of high priority on CUDA, so that steps do not queue behind other work of the process (sound)."""
+    """A stream beside the default one on CUDA. Sound has one of higher priority: a late step is heard by nobody."""
     if device.type != "cuda":
         return nullcontext()
-    stream = torch.cuda.Stream(device, priority=-1)
+    stream = torch.cuda.Stream(device)
     stream.wait_stream(torch.cuda.default_stream(device))  # the weights are there
     return torch.cuda.stream(stream)
 

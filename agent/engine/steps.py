@@ -28,7 +28,7 @@ class Steps:
     def __init__(self, network: Network, graphs: bool) -> None:
         self._network = network
         self.graphs = graphs
-        self._recorder = Recorder(network.device, priority=-1)
+        self._recorder = Recorder(network.device)
         self._recorded: dict[tuple[int, int], tuple[Callable[[], None], Tensor]] = {}
 
     def __call__(self, ids: Tensor, positions: Tensor, limit: int) -> Tensor:

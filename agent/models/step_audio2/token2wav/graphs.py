@@ -26,6 +26,8 @@ MAX_GRAPHS = 24
 """The one used longest ago goes first."""
 TOGETHER = 4
 """Sessions in a graph at most: 1, 2 and 4 of them are few shapes, and more together are hardly faster."""
+PRIORITY = -1
+"""Of the streams that make sound, above the language model's: a chunk is little work, and somebody waits to hear it."""
 
 Shape = tuple[int, int, int]
 Estimate = Callable[[Tensor, Modulation, Context], tuple[Tensor, Left]]
@@ -56,7 +58,7 @@ class FixedShapes:
 
     def __init__(self, estimator: Estimator) -> None:
         self._estimator = estimator
-        self._recorder = Recorder(estimator.in_proj.weight.device)
+        self._recorder = Recorder(estimator.in_proj.weight.device, PRIORITY)
         self._captured: OrderedDict[Shape, _Captured] = OrderedDict()
         self._room: dict[str, Tensor] = {}
 

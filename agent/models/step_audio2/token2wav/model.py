@@ -20,6 +20,7 @@ from sayso.models.step_audio2.token2wav.acoustics import LOG_MEL_BINS
 from sayso.models.step_audio2.token2wav.campplus import SpeakerNet
 from sayso.models.step_audio2.token2wav.files import fill, read_tensors
 from sayso.models.step_audio2.token2wav.flow import Flow, FlowState, Prompt, Window
+from sayso.models.step_audio2.token2wav.graphs import PRIORITY
 from sayso.models.step_audio2.token2wav.hift import Vocoder
 from sayso.models.step_audio2.token2wav.noise import (
     Noise,
@@ -369,7 +370,7 @@ def _own_stream(device: torch.device) -> torch.cuda.Stream | None:
     """A CUDA stream beside the language model's, so that neither waits for the other; None where there is no CUDA."""
     if device.type != "cuda":
         return None
-    stream = torch.cuda.Stream(device)
+    stream = torch.cuda.Stream(device, priority=PRIORITY)
     stream.wait_stream(torch.cuda.current_stream(device))  # the weights are on their way there
     return stream
 

@@ -18,9 +18,13 @@ torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 from sayso.models.step_audio2.checkpoint import INDEX_FILE, free_memory, inspect, load
 from sayso.models.step_audio2.config import StepAudio2Config
+from sayso.models.step_audio2.decoder import KvCache
 from sayso.models.step_audio2.layout import EMBEDDING, HEAD, layout
 from sayso.models.step_audio2.networks import Networks, quantize_rows, weight_bytes
 from sayso.models.step_audio2.random_weights import random_networks, write_random
+from sayso.models.step_audio2.token2wav.flow import Flow
+from sayso.models.step_audio2.token2wav.hift import Vocoder
+from sayso.models.step_audio2.token2wav.sizes import FlowSizes, HiftSizes
 
 SMALL = StepAudio2Config.tiny(vocab_size=96)
 MINI = StepAudio2Config.mini()
@@ -125,6 +129,27 @@ def test_memory_that_the_weights_take() -> None:
         held = random_networks(SMALL, int8=int8).state_dict().values()
         added = 2 * 32 * torch.bfloat16.itemsize  # the zeros for the keys' biases
         assert sum(one.nbytes for one in held) == weight_bytes(SMALL, torch.bfloat16, int8=int8) + added
+
+
+def test_the_memory_in_the_docs_is_what_the_sizes_come_to() -> None:
+    with torch.device("meta"):
+        speaks = sum(
+            one.nbytes for part in (Flow(FlowSizes()), Vocoder(HiftSizes())) for one in part.state_dict().values()
+        )
+    page = (Path(__file__).parent.parent / "docs" / "step-audio.md").read_text()
+    rows = [
+        ("`bfloat16`, `float16`", torch.bfloat16, False),
+        ("`float32`", torch.float32, False),
+        ("`bfloat16` with `int8=True`", torch.bfloat16, True),
+        ("`float32` with `int8=True`", torch.float32, True),
+    ]
+    for name, dtype, int8 in rows:
+        held = sum(one.nbytes for one in Networks.empty(MINI, "meta", dtype, int8=int8).state_dict().values())
+        cache = KvCache.allocate(MINI.decoder, slots=9, max_length=8192, device=torch.device("meta"), dtype=dtype)
+        cached = cache.keys.nbytes + cache.values.nbytes
+        figures = " | ".join(f"{size / 1e9:.1f}" for size in (held, cached, speaks, held + cached + speaks))
+        assert f"| {name} | {figures} |" in page, figures
+    assert KvCache.bytes_per_position(MINI.decoder, torch.bfloat16) == 57_344
 
 
 # --- config -----------------------------------------------------------------------------------------------------

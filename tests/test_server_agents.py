@@ -110,6 +110,8 @@ def test_a_turn_with_a_tool(tmp_path: Path) -> None:
                 AssistantReply("bread costs three euros"),
             )
             assert [(entry.tool, entry.status) for entry in await session.calls()] == [("price", "ok")]
+            found = await client.json("GET", f"/v1/agents/bakery/sessions/{session.id}/events?after=3")
+            assert [event["seq"] for event in found["events"]] == list(range(4, result.events[-1].seq + 1))
             info = await session.info()
             assert (info.turn, info.busy, info.live, info.last_seq) == (1, False, True, result.events[-1].seq)
 

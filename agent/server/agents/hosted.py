@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from sayso.errors import SaysoError
-from sayso.events import AudioDelta, Event, TurnDone, TurnFailed
+from sayso.events import Event, TurnDone, TurnFailed
 from sayso.session import Session
 from sayso.turns import Work
 from sayso.wire import event_to_json
@@ -127,20 +127,16 @@ class Hosted:
         for follower in self._followers:
             follower.put(told)
 
-    def forget_sound(self) -> None:
-        """Nobody will come back for the sound of what was said: keep the last words alone."""
-        self._kept = deque((told for told in self._kept if not isinstance(told.event, AudioDelta)), maxlen=None)
-        while len(self._kept) > 100:
-            self._kept.popleft()
-        self._kept_bytes = sum(len(told.json) for told in self._kept)
+    def kept(self, after: int) -> list[Told]:
+        """The events behind the event number ``after``, as far as they are kept."""
+        return [told for told in self._kept if told.event.seq > after]
 
     @asynccontextmanager
     async def follow(self, after: int | None = None) -> AsyncGenerator[Follower]:
         """Inside, the events from now on; or those behind the event number ``after``, as far as they are kept."""
         follower = Follower()
-        for told in self._kept if after is not None else ():
-            if after is not None and told.event.seq > after:
-                follower.put(told)
+        for told in self.kept(after) if after is not None else ():
+            follower.put(told)
         self._followers.add(follower)
         try:
             yield follower

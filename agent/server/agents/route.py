@@ -28,6 +28,7 @@ from sayso.server.agents.schemas import (
     Approval,
     CallInfo,
     Cancelled,
+    Events,
     History,
     Interrupt,
     Interrupted,
@@ -56,11 +57,22 @@ router = APIRouter(prefix="/v1/agents", tags=["agents"])
 Name = Annotated[str, Path(description="The agent's name.")]
 Id = Annotated[SessionId, Path(description="The session's name.")]
 CallId = Annotated[str, Path(description="The call's id.", max_length=200)]
-EVENTS: dict[int | str, dict[str, Any]] = {
+_ITEM = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "The event's number."},
+        "event": {"type": "string", "description": "Its type."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/Events/properties/events/items"},
+        },
+    },
+}
+STREAM: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The whole turn, or, with `Accept: text/event-stream`, its events as they happen: each has its "
-        "number as `id`, its type as `event`, and the JSON of the event as `data`.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "description": "One JSON object, or, with `Accept: text/event-stream`, events as they happen.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "itemSchema": _ITEM}},
     }
 }
 
@@ -113,7 +125,7 @@ async def delete_session(name: Name, id: Id, request: Request, caller: CalledBy)
     await hosting.delete(id)
 
 
-@router.post("/{name}/sessions/{id}/turns", response_model=TurnInfo, responses=EVENTS)
+@router.post("/{name}/sessions/{id}/turns", response_model=TurnInfo, responses=STREAM)
 async def create_turn(
     name: Name,
     id: Id,
@@ -128,19 +140,23 @@ async def create_turn(
     return await _turn(hosted, hosted.session.conductor.answer(_said(body), None, options), accept)
 
 
-@router.get("/{name}/sessions/{id}/events", response_class=EventSourceResponse)
+@router.get("/{name}/sessions/{id}/events", response_model=Events, responses=STREAM)
 async def follow_events(
     name: Name,
     id: Id,
     request: Request,
     caller: CalledBy,
     after: Annotated[int | None, Query(ge=0, description="Events behind this number, as far as they are kept.")] = None,
+    accept: Annotated[str | None, Header()] = None,
     last_event_id: Annotated[str | None, Header()] = None,
-) -> EventSourceResponse:
-    """All that happens in a conversation from now on, as Server-Sent Events, until it is closed."""
+) -> Response:
+    """The events that are kept; with `Accept: text/event-stream` all that happens from now on, until it is closed."""
+    hosted = await hosting_of(request).use(name, id, caller)
+    if not _wants_stream(accept):
+        kept = b",".join(told.json for told in hosted.kept(after or 0))
+        return Response(b'{"events":[' + kept + b"]}", media_type="application/json")
     if after is None and last_event_id is not None and last_event_id.isdecimal():
         after = int(last_event_id)
-    hosted = await hosting_of(request).use(name, id, caller)
 
     async def follow() -> AsyncGenerator[Told]:
         async with hosted.follow(after) as follower:
@@ -157,7 +173,7 @@ async def interrupt(name: Name, id: Id, body: Interrupt, request: Request, calle
     return Interrupted(interrupted=await hosted.session.interrupt(body.played_ms))
 
 
-@router.post("/{name}/sessions/{id}/calls/{call_id}/approve", response_model=TurnInfo, responses=EVENTS)
+@router.post("/{name}/sessions/{id}/calls/{call_id}/approve", response_model=TurnInfo, responses=STREAM)
 async def approve_call(
     name: Name,
     id: Id,
@@ -308,9 +324,13 @@ def _waiting(hosted: Hosted, call_id: str) -> None:
         raise NotFound(f"No call {call_id!r} waits for a person (any more).", code="call_not_waiting")
 
 
+def _wants_stream(accept: str | None) -> bool:
+    return "text/event-stream" in (accept or "")
+
+
 async def _turn(hosted: Hosted, work: Work, accept: str | None) -> Response | TurnInfo:
     hosted.session.conductor.turns.check_idle()
-    if "text/event-stream" in (accept or ""):
+    if _wants_stream(accept):
         return EventSourceResponse(_sent(hosted.run(work)))
     events: list[Event] = []
     async with hosted.follow() as follower:

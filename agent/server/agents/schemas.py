@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sayso.wire import AudioData, ItemModel
+from sayso.wire import AudioData, EventModel, ItemModel
 
 SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 
@@ -204,6 +204,12 @@ class Cancelled(BaseModel):
     """Whether the call ran. A write may have taken effect by then."""
 
     cancelled: bool
+
+
+class Events(BaseModel):
+    """What happened in a conversation, as far as it is kept: about the last minute."""
+
+    events: list[EventModel]
 
 
 class History(BaseModel):

@@ -96,8 +96,7 @@ async def one_turn(model: RandomModel, request: ModelRequest) -> tuple[Turn, str
 def first_audio(bench: Bench) -> list[Figure]:
     """From the end of a user's 3 s to the first sound, the instructions and earlier turns being in the cache."""
     figures: list[Figure] = []
-    for first in (SMALL_CHUNK, CHUNK):
-        turns = asyncio.run(_plain(bench, first))
+    for first, turns in asyncio.run(_plain(bench)):
         figure = timed(
             f"first sound of a plain turn, first chunk of {first} codes",
             [turn.first_s for turn in turns],
@@ -113,9 +112,14 @@ def first_audio(bench: Bench) -> list[Figure]:
     return figures
 
 
-async def _plain(bench: Bench, first: int) -> list[Turn]:
-    async with prepared(bench, first=first, groups=bench.plan.groups) as model:
-        return (await converse(model, bench.plan.uncounted + bench.plan.turns))[bench.plan.uncounted :]
+async def _plain(bench: Bench) -> list[tuple[int, list[Turn]]]:
+    found: list[tuple[int, list[Turn]]] = []
+    async with prepared(bench, first=SMALL_CHUNK, groups=bench.plan.groups) as model:
+        for first in (SMALL_CHUNK, CHUNK):
+            model.options = replace(model.options, first_chunk_tokens=first)
+            turns = await converse(model, bench.plan.uncounted + bench.plan.turns, INSTRUCTIONS + str(first))
+            found.append((first, turns[bench.plan.uncounted :]))
+    return found
 
 
 def tool_turn(bench: Bench) -> list[Figure]:

@@ -417,3 +417,41 @@ async def until(talk: Any, last: type[Event]) -> list[Event]:
         if isinstance(event, last):
             return told
     raise AssertionError(f"the connection ended after {kinds(told)}")
+
+
+def test_an_idle_session_keeps_words_and_no_sound() -> None:
+    async def main() -> None:
+        from sayso.server.agents.hosted import SOUND_KEPT_S, Hosted
+
+        async with Agent(model=ScriptedModel((None, [Text("A long story. " * 20)]))).session() as session:
+            hosted = Hosted(session)
+            async for _ in hosted.run(session.conductor.answer("Tell me")):
+                pass
+            before = hosted.kept(0)
+            await asyncio.sleep(SOUND_KEPT_S - 1)
+            assert hosted.kept(0) == before and any(isinstance(told.event, AudioDelta) for told in before)
+            await asyncio.sleep(2)
+            after = hosted.kept(0)
+            assert after == [told for told in before if not isinstance(told.event, AudioDelta)]
+            assert sum(len(told.json) for told in after) < 10_000
+            await hosted.aclose()
+
+    run(main())
+
+
+def test_a_follower_that_falls_behind_is_let_go() -> None:
+    async def main() -> None:
+        from sayso.server.agents.hosted import MAX_BEHIND_BYTES, Hosted, TooSlow
+
+        async with Agent(model=ScriptedModel()).session() as session:
+            hosted = Hosted(session)
+            async with hosted.follow() as slow, hosted.follow() as quick:
+                piece = AudioDelta(audio=Audio(np.zeros(240_000, np.float32), 24_000))
+                for _ in range(MAX_BEHIND_BYTES // 640_000 + 1):
+                    hosted.push(piece)
+                    await anext(quick)
+                with pytest.raises(TooSlow):
+                    await anext(slow)
+            await hosted.aclose()
+
+    run(main())

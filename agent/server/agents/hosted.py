@@ -19,6 +19,10 @@ from sayso.wire import event_to_json
 
 MAX_KEPT_BYTES = 4_000_000
 """Of what was told lately: about a minute of speech."""
+MAX_KEPT_WORDS = 200
+"""Events without sound, in a session that is idle."""
+SOUND_KEPT_S = 60.0
+"""After a turn: whoever lost the connection comes back within that, or never."""
 MAX_BEHIND_BYTES = 16_000_000
 """How far a follower may fall behind before it is let go."""
 
@@ -104,6 +108,7 @@ class Hosted:
         self._kept_bytes = 0
         self._turns: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._forgetting: asyncio.TimerHandle | None = None
         self._following = ExitStack()
         self._following.enter_context(session.conductor.followed_by(self.push, self._tell_news))
 
@@ -126,6 +131,8 @@ class Hosted:
             self._kept_bytes -= len(self._kept.popleft().json)
         for follower in self._followers:
             follower.put(told)
+        if isinstance(event, TurnDone | TurnFailed):
+            self._forget_later()
 
     def kept(self, after: int) -> list[Told]:
         """The events behind the event number ``after``, as far as they are kept."""
@@ -172,6 +179,8 @@ class Hosted:
     async def aclose(self) -> None:
         """End what runs and let all followers go. Idempotent."""
         self._closed = True
+        if self._forgetting is not None:
+            self._forgetting.cancel()
         for follower in self._followers:
             follower.close()
         turns = list(self._turns)
@@ -180,6 +189,18 @@ class Hosted:
         if turns:
             await asyncio.wait(turns)
         self._following.close()
+
+    def _forget_later(self) -> None:
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        self._forgetting = asyncio.get_running_loop().call_later(SOUND_KEPT_S, self._forget_sound)
+
+    def _forget_sound(self) -> None:
+        """An idle session is small: what is kept are its last words."""
+        if not self.session.is_busy:
+            words = [told for told in self._kept if not isinstance(told.event, AudioDelta)]
+            self._kept = deque(words[-MAX_KEPT_WORDS:])
+            self._kept_bytes = sum(len(told.json) for told in self._kept)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._turns.discard(task)

@@ -24,7 +24,7 @@ from sayso.events import (
     TextDelta,
     TurnDone,
 )
-from sayso.items import AssistantReply, ToolCall, ToolOutput, UserInput
+from sayso.items import AssistantReply, Audio, ToolCall, ToolOutput, UserInput
 from sayso.models.base import Text
 from sayso.server.app import create_app
 from sayso.server.settings import ServerSettings

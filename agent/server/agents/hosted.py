@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from sayso.errors import SaysoError
-from sayso.events import Event, TurnDone, TurnFailed
+from sayso.events import AudioDelta, Event, TurnDone, TurnFailed
 from sayso.session import Session
 from sayso.turns import Work
 from sayso.wire import event_to_json

@@ -1,4 +1,4 @@
-"""The command line: `sayso ask`, `talk`, `tools`, `calls`, `mcp`, `documents`, `voices`, `models` and `doctor`."""
+"""The command line: `sayso ask`, `talk`, `serve`, `keys`, `tools`, `calls`, `mcp`, `documents` and others."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from sayso.cli_options import (
     McpOption,
     ModelOption,
     SessionOption,
+    ThinkOption,
     ToolsOption,
     VoiceOption,
     build_agent,
@@ -35,8 +36,10 @@ from sayso.cli_options import (
     chosen_tools,
     with_mcp,
 )
+from sayso.cli_serve import keys_app, serve
 from sayso.cli_voices import voices_app
 from sayso.errors import SaysoError, UsageError
+from sayso.events import Thought
 from sayso.result import TurnResult, joined
 from sayso.tools import Tool
 
@@ -50,6 +53,8 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 app.add_typer(documents_app, name="documents")
 app.add_typer(voices_app, name="voices")
+app.add_typer(keys_app, name="keys")
+app.command()(serve)
 app.command()(calls)
 app.command()(mcp)
 
@@ -79,6 +84,7 @@ def ask(
     model: ModelOption = "default",
     tts: EngineOption = "kokoro",
     language: LanguageOption = "en",
+    think: ThinkOption = False,
 ) -> None:
     """Ask once, by a sound file or by text."""
     if (question is None) == (text is None):
@@ -89,7 +95,7 @@ def ask(
     async def main() -> TurnResult:
         async with (
             with_mcp(chosen_tools(tools), mcp_servers) as found,
-            closing(build_agent(found, instructions, voice, model, tts, language)) as agent,
+            closing(build_agent(found, instructions, voice, model, tts, language, thinking=think)) as agent,
             agent.session(id=session, speak=speak) as conversation,
         ):
             result = await conversation.ask(question if question is not None else text or "")
@@ -118,6 +124,7 @@ def talk(
     model: ModelOption = "default",
     tts: EngineOption = "kokoro",
     language: LanguageOption = "en",
+    think: ThinkOption = False,
     headphones: Annotated[
         bool, typer.Option("--headphones", help="Interrupt by speaking; without headphones it would hear itself.")
     ] = False,
@@ -128,7 +135,7 @@ def talk(
     async def main() -> None:
         async with (
             with_mcp(chosen_tools(tools), mcp_servers) as found,
-            closing(build_agent(found, instructions, voice, model, tts, language)) as agent,
+            closing(build_agent(found, instructions, voice, model, tts, language, thinking=think)) as agent,
         ):
             await run_talk(agent, barge_in=headphones, session_id=session)
 
@@ -204,6 +211,7 @@ def as_data(result: TurnResult, out: Path | None) -> dict[str, Any]:
     """A turn as JSON."""
     return {
         "heard": result.heard,
+        "thought": thought_of(result),
         "calls": [
             {
                 "name": call.name,
@@ -222,6 +230,11 @@ def as_data(result: TurnResult, out: Path | None) -> dict[str, Any]:
     }
 
 
+def thought_of(result: TurnResult) -> str:
+    """What the model thought before it answered."""
+    return "".join(event.text for event in result.events if isinstance(event, Thought)).strip()
+
+
 def print_result(result: TurnResult, out: Path | None = None) -> None:
     """A turn for people to read."""
     console = Console(highlight=False, soft_wrap=True)
@@ -229,6 +242,8 @@ def print_result(result: TurnResult, out: Path | None = None) -> None:
         console.print("No speech was found in the audio.")
         return
     console.print(f"[bold]heard[/]   {escape(result.heard)}")
+    if thought := thought_of(result):
+        console.print(f"[bold]thought[/] {escape(thought)}")
     for call in result.calls:
         arguments = ", ".join(
             f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items()

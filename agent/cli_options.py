@@ -37,12 +37,13 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="NAME|FOLDER",
-        help="The embedded model of 1.5B ('default') or 0.5B ('small', for small machines), 'step-audio-2-mini', or "
-        "the folder of a checkpoint of it.",
+        help="The embedded model of 1.5B ('default') or 0.5B ('small', for small machines), 'step-audio-2-mini' "
+        "(also -think, -base), or the folder of a checkpoint of it.",
     ),
 ]
 EngineOption = Annotated[Engine, typer.Option("--tts", help="What speaks; piper is an extra.")]
 LanguageOption = Annotated[str, typer.Option("--language", help="Spoken language, e.g. en, zh; 'auto' finds out.")]
+ThinkOption = Annotated[bool, typer.Option("--think", help="Let the model think first; step-audio-2-mini-think can.")]
 InstructionsOption = Annotated[str, typer.Option("--instructions", help="What the agent is told first.")]
 SessionOption = Annotated[
     str | None, typer.Option("--session", help="Name of the conversation in the journal.", show_default=False)
@@ -51,7 +52,14 @@ DEFAULT_INSTRUCTIONS = "You are a friendly voice assistant."
 
 
 def build_agent(
-    tools: Iterable[Tool[..., Any]], instructions: str, voice: str | None, model: str, engine: Engine, language: str
+    tools: Iterable[Tool[..., Any]],
+    instructions: str,
+    voice: str | None,
+    model: str,
+    engine: Engine,
+    language: str,
+    *,
+    thinking: bool = False,
 ) -> Agent:
     """The agent that a command's options describe; ``engine`` and ``language`` are the embedded models' alone.
 
@@ -67,7 +75,7 @@ def build_agent(
         found = embedded_model(size="small" if model == "small" else "default", tts=engine, language=heard)
     else:
         found = named(model)
-    return Agent(instructions=instructions, tools=tools, model=found, voice=voice)
+    return Agent(instructions=instructions, tools=tools, model=found, voice=voice, thinking=thinking)
 
 
 def chosen_tools(wanted: Iterable[str] | None) -> list[Tool[..., Any]]:

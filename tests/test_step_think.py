@@ -18,6 +18,7 @@ pytest.importorskip("xgrammar", reason="the extra step-audio is not installed")
 import torch
 
 from sayso import Agent, tool
+from sayso.cli import main as main_of
 from sayso.engine.cache import keys_of
 from sayso.engine.request import Generation, Usage
 from sayso.errors import UsageError
@@ -282,6 +283,11 @@ def test_a_model_that_does_not_think_is_told(tiny_checkpoint: Path) -> None:
         Agent(model=ScriptedModel(), thinking=True).session()
     with pytest.raises(UsageError, match="step-audio-2-mini does not think"):
         Agent(model=str(tiny_checkpoint), thinking=True).session()
+
+
+def test_the_command_line_refuses_to_think_without(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main_of(["ask", "--text", "hi", "--think", "--model", str(tiny_checkpoint)]) == 2
+    assert "step-audio-2-mini does not think" in capsys.readouterr().err
 
 
 def test_a_budget_is_a_number() -> None:

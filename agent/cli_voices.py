@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from sayso.tools.voices.library import Entry, VoiceLibrary
+    from sayso.voices import Voice
 
 voices_app = typer.Typer(help="Show and search voices and sounds, and add clips.")
 
@@ -19,21 +20,25 @@ JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 @voices_app.callback(invoke_without_command=True)
 def voices(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show the voices that the embedded synthesisers have."""
+    """Show the voices of the models that are on this machine."""
     if context.invoked_subcommand is not None:
         return
-    from sayso.models.embedded import all_voices
-
-    found = all_voices()
     rows = [
-        {"name": one.name, "language": one.language, "gender": one.gender, "description": one.description}
-        for one in found
+        {
+            "name": one.name,
+            "language": one.language,
+            "gender": one.gender,
+            "description": one.description,
+            "model": model,
+        }
+        for model, voices in _voices().items()
+        for one in voices
     ]
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False, indent=2))
         return
-    _print_table(("voice", "language", "gender", "sounds"), [tuple(row.values()) for row in rows])
-    typer.echo("Mixtures work too: --voice af_heart:0.6+bf_emma:0.4")
+    _print_table(("voice", "language", "gender", "sounds", "model"), [tuple(row.values()) for row in rows])
+    typer.echo("Mixtures of the embedded model's voices work too: --voice af_heart:0.6+bf_emma:0.4")
 
 
 @voices_app.command()
@@ -82,6 +87,8 @@ def add(
     typer.echo(f"Added {entry.name}: {entry.seconds:.1f} s")
     if not sound and not may_speak(entry):
         typer.echo("Nobody may speak similarly to it: --licence and --consent are not stated.")
+    elif not sound:
+        typer.echo(f"Step-Audio 2 speaks like it: --voice {entry.name}; the embedded model looks for a similar voice.")
 
 
 @voices_app.command()
@@ -105,6 +112,25 @@ def index() -> None:
             library, lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
         )
     typer.echo(f"{made} samples made. Folder: {library.samples}")
+
+
+def _voices() -> dict[str, tuple[Voice, ...]]:
+    """Voices by model; the embedded one's absence is an error only where there is no other."""
+    from sayso.errors import ModelMissingError
+    from sayso.models.embedded import all_voices
+    from sayso.models.step_audio2.clips import voices_of
+    from sayso.models.store import CHECKPOINTS, Hub
+
+    hub = Hub()
+    checkpoints = [path for one in CHECKPOINTS if (path := hub.status(one).path) is not None]
+    clips = {voice.name: voice for path in checkpoints for voice in voices_of(path)}
+    found = {"step-audio-2": tuple(clips.values())} if clips else {}
+    try:
+        return {"embedded": all_voices(), **found}
+    except ModelMissingError:
+        if not found:
+            raise
+        return found
 
 
 def _library() -> VoiceLibrary:

@@ -84,7 +84,10 @@ class Lines:
 
     def _path(self, text: str) -> Path:
         profile = self._model.profile
-        key = "\0".join([profile.name, str(profile.sample_rate_hz), self._voice or profile.voices[0], text])
+        voice = self._voice or profile.voices[0]
+        clip = next((known.clip for known in profile.voice_facts if known.name == voice), None)
+        parts = [profile.name, str(profile.sample_rate_hz), voice, text]
+        key = "\0".join([*parts, clip.name] if clip is not None else parts)  # a new clip may take an old one's name
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npz"
 
 

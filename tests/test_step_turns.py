@@ -20,13 +20,14 @@ pytest.importorskip("xgrammar", reason="needs the extra step-audio")
 import torch
 
 from sayso import tool
-from sayso.errors import UsageError
+from sayso.errors import AudioError, UsageError
 from sayso.items import AssistantReply, Audio, Item, ToolCall, ToolOutput, UserInput
 from sayso.models.base import CallClose, Done, ModelEvent, ModelRequest, Speech, Text
 from sayso.models.step_audio2.chat import ChatFormat, Segment, Sound
 from sayso.models.step_audio2.interleave import build, split
 from sayso.models.step_audio2.loaded import Loaded, Options
 from sayso.models.step_audio2.model import StepAudio2Model
+from sayso.models.step_audio2.reader import Reader
 from sayso.models.step_audio2.tokenizer import Tokenizer
 from sayso.models.step_audio2.transcript import Transcript
 from sayso.testing import run
@@ -237,6 +238,27 @@ def test_a_round_may_be_cut_at_any_moment(small_checkpoint: Path) -> None:
                 after = await events_of(model, REQUEST)
                 assert [event.text for event in after if isinstance(event, Text)] == again
             assert running > 5
+
+    real(main())
+
+
+def test_a_voice_that_fails_ends_the_round_at_once(small_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fed: list[int] = []
+    feed = Reader.feed
+
+    async def counted(self: Reader, token_id: int) -> None:
+        fed.append(token_id)
+        await feed(self, token_id)
+
+    async def main() -> None:
+        async with model_of(small_checkpoint, max_tokens=600) as model:
+            loaded = await model._loaded.get()
+            loaded.clips["broken"] = Path(__file__)
+            monkeypatch.setattr(Reader, "feed", counted)
+            with pytest.raises(AudioError, match=Path(__file__).name):
+                await events_of(model, replace(REQUEST, voice="broken"))
+            assert len(fed) < 500
+            assert isinstance((await events_of(model, replace(REQUEST, speak=False)))[-1], Done)
 
     real(main())
 

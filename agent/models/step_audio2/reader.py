@@ -59,6 +59,8 @@ class Reader:
         match part.kind:
             case "code":
                 self._begin_speech()
+                if self._speaking is not None and self._speaking.done():
+                    await self._speaking  # it failed, which is told now and not when all is generated
                 self._codes.put_nowait(part.value)
             case "spoken":
                 self._say(self._words.feed(token_id))

@@ -24,11 +24,7 @@ def load_tools(path: str | Path) -> list[Tool]:
         ToolDefinitionError: No such file, a file that cannot be run (the message has the line and the cause), two
             tools of one name, or no tool at all.
     """
-    file = Path(path).expanduser()
-    if not file.is_file() or file.suffix != ".py":
-        what = "is no Python file" if file.exists() else "does not exist"
-        raise ToolDefinitionError(f"{file} {what}.", "Give the path of a .py file that defines tools with @tool.")
-    module = _run(file.resolve())
+    file, module = Path(path).expanduser(), load_module(path)
     listed = getattr(module, "TOOLS", None)
     if listed is not None and not isinstance(listed, (list, tuple)):
         raise ToolDefinitionError(f"{file}: TOOLS is a {type(listed).__name__}.", "Make it a list: TOOLS = [my_tool]")
@@ -36,6 +32,19 @@ def load_tools(path: str | Path) -> list[Tool]:
     if not tools:
         raise ToolDefinitionError(f"{file} defines no tools.", "Decorate a function with @tool.")
     return list(Registry(tools).values())
+
+
+def load_module(path: str | Path) -> ModuleType:
+    """Run a Python file of a user as a module of its own; it may import its neighbours.
+
+    Raises:
+        ToolDefinitionError: No such file, or one that cannot be run (the message has the line and the cause).
+    """
+    file = Path(path).expanduser()
+    if not file.is_file() or file.suffix != ".py":
+        what = "is no Python file" if file.exists() else "does not exist"
+        raise ToolDefinitionError(f"{file} {what}.", "Give the path of a .py file.")
+    return _run(file.resolve())
 
 
 def _defined(module: ModuleType) -> list[Tool]:

@@ -230,6 +230,7 @@ def install(app: FastAPI) -> None:
     """Answer every error of ``app`` in our form."""
 
     async def handle(connection: HTTPConnection, error: Exception) -> Response | None:
+        app.state.host.metrics.refused(error)
         if isinstance(connection, WebSocket):
             await refuse(connection, error)
             return None

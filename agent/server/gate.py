@@ -67,6 +67,7 @@ class Gate:
         except ClientDisconnect:
             pass
         except Exception as error:
+            self._host.metrics.refused(error)
             if not isinstance(error, ServerError):
                 log_broken(error.__cause__ or error)
             if not status:
@@ -94,6 +95,7 @@ class Gate:
         except WebSocketDisconnect:
             pass
         except Exception as error:
+            self._host.metrics.refused(error)
             if not isinstance(error, ServerError):
                 log_broken(error.__cause__ or error)
             await refuse(websocket, error)

@@ -16,7 +16,15 @@ from sayso.conversations import Conversations, default_path
 from sayso.errors import SaysoError, UsageError
 from sayso.outbox import Push
 from sayso.server.auth import Caller, Verifier, verifiers_of
-from sayso.server.errors import Forbidden, NotFound, ServerError, Unavailable, log_broken
+from sayso.server.errors import (
+    Forbidden,
+    LimitReached,
+    NotFound,
+    ServerError,
+    SessionEnded,
+    Unavailable,
+    log_broken,
+)
 from sayso.server.limits import Places, Usage, meter
 from sayso.server.logs import log_session
 from sayso.server.metrics import Metrics
@@ -60,7 +68,7 @@ class Host:
         self.settings = settings
         self.verifiers: list[Verifier] = verifiers_of(settings)
         self._check_reach()
-        self.sessions = OpenSessions(settings, self._may_stay)
+        self.sessions = OpenSessions(settings, self._over)
         self.usage = Usage()
         self.places = Places(settings.max_sessions, settings.queue_length, settings.queue_s)
         self.metrics = Metrics(self.agents, self.places)
@@ -205,7 +213,7 @@ class Host:
     def _watchers(self, opened: OpenSession) -> list[Push]:
         """What sees the events of a session."""
         agent = self.agents[opened.agent]
-        found = [self.metrics.follow(opened.agent), meter(self.usage, opened.caller, opened.end)]
+        found = [self.metrics.follow(opened.agent), meter(self.usage, opened.caller)]
         if (traced := self._tracing.follow(opened.agent, opened.session.id, agent)) is not None:
             found.append(traced)
         return found
@@ -233,8 +241,17 @@ class Host:
                 "Name the origins, or make a key with `sayso keys add NAME`.",
             )
 
-    def _may_stay(self, caller: Caller) -> bool:
-        return not self.verifiers or any(verifier.is_valid(caller) for verifier in self.verifiers)
+    def _over(self, opened: OpenSession) -> ServerError | None:
+        """Why a session may not go on, though it is neither idle nor old."""
+        if self.verifiers and not any(verifier.is_valid(opened.caller) for verifier in self.verifiers):
+            return SessionEnded("This API key was revoked.", code="key_revoked")
+        if not opened.is_at_rest:
+            return None
+        try:
+            self.usage.check_speech(opened.caller)
+        except LimitReached as error:
+            return error
+        return None
 
     async def _warm(self) -> None:
         """Make the agents ready, one after the other."""

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
-from sayso.events import AudioDelta, Event, SpeechEnded, SpeechStarted, TurnDone, TurnFailed
+from sayso.events import AudioDelta, Event, SpeechEnded, SpeechStarted
 from sayso.outbox import Push
 from sayso.server.auth import Caller
-from sayso.server.errors import Busy, LimitReached, ServerError
+from sayso.server.errors import Busy, LimitReached
 
 DAY_S = 86_400.0
 REMEMBERED = 10_000
@@ -126,8 +126,8 @@ class Usage:
         self._used = kept
 
 
-def meter(usage: Usage, caller: Caller, end: Callable[[ServerError], None]) -> Push:
-    """What counts a session's speech, live speech in and all speech out, and ends the session where it is used up."""
+def meter(usage: Usage, caller: Caller) -> Push:
+    """What counts the speech in a session's events: live speech in, and all speech out."""
     began_ms: int | None = None
 
     def follow(event: Event) -> None:
@@ -140,11 +140,6 @@ def meter(usage: Usage, caller: Caller, end: Callable[[ServerError], None]) -> P
             case SpeechEnded(at_ms=at_ms) if began_ms is not None:
                 usage.spend(caller, (at_ms - began_ms) / 1000)
                 began_ms = None
-            case TurnDone() | TurnFailed():
-                try:
-                    usage.check_speech(caller)
-                except LimitReached as error:
-                    end(error)
             case _:
                 pass
 

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from sayso.agent import Agent
 from sayso.events import AudioDelta, CallFinished, Event, RoundDone, SpeechEnded, SpeechStarted, TurnDone, TurnFailed
 from sayso.outbox import Push
+from sayso.server.errors import Forbidden, LimitReached, NotAuthenticated, Unavailable
 
 if TYPE_CHECKING:
     from sayso.server.limits import Places
@@ -81,9 +82,10 @@ class Metrics:
         with self._open.labels(agent).track_inprogress():
             yield
 
-    def refused(self, code: str | None) -> None:
-        """A caller was told no; ``code`` says why."""
-        self._refused.labels(code or "other").inc()
+    def refused(self, error: Exception) -> None:
+        """A caller was told ``error``; those that say no are counted."""
+        if isinstance(error, NotAuthenticated | Forbidden | LimitReached | Unavailable):
+            self._refused.labels(error.code or "other").inc()
 
     def answered(self, status: int) -> None:
         """An HTTP request was answered."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 
 from sayso.events import Event
 from sayso.outbox import Push
@@ -16,7 +17,7 @@ from sayso.session import Session
 
 LOOK_EVERY_S = 1.0
 LINGER_S = 1.0
-"""What the last events of a turn have, once the server stops, to reach the client."""
+"""What the last events of a turn have to reach the client before the server ends the session."""
 GOODBYE_S = 2.0
 """What routes have to close, once their sessions were ended."""
 
@@ -33,7 +34,7 @@ class OpenSession:
         on_drain: Called when the server begins to stop; None: the session ends by itself once its answer is given.
         opened_s: On the loop's clock.
         active_s: When the client sent something, or the session emitted something.
-        event_s: When the session emitted something.
+        event_s: When the session emitted something; minus infinity: never.
         ended_by: Why the server ended it.
     """
 
@@ -47,6 +48,11 @@ class OpenSession:
     event_s: float
     ended_by: ServerError | None = None
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it lasts beyond its answers, no turn runs, and the events of the last one are under way."""
+        return self.on_drain is not None and not self.session.is_busy and _now() > self.event_s + LINGER_S
+
     def end(self, error: ServerError) -> None:
         """Make the scope that holds the session raise ``error``."""
         if self.ended_by is None:
@@ -59,12 +65,12 @@ class OpenSessions:
 
     Args:
         settings: How long sessions may last.
-        may_stay: Whether a caller may still be here.
+        over: Why a session may not go on, for reasons that are not known here.
     """
 
-    def __init__(self, settings: ServerSettings, may_stay: Callable[[Caller], bool]) -> None:
+    def __init__(self, settings: ServerSettings, over: Callable[[OpenSession], ServerError | None]) -> None:
         self._settings = settings
-        self._may_stay = may_stay
+        self._over = over
         self._open: dict[str, OpenSession] = {}
         self._hurried = False
 
@@ -95,7 +101,7 @@ class OpenSessions:
         task = asyncio.current_task()
         assert task is not None
         cancelling, now_s = task.cancelling(), _now()
-        opened = OpenSession(session, agent, caller, task, on_drain, now_s, now_s, now_s)
+        opened = OpenSession(session, agent, caller, task, on_drain, now_s, now_s, -inf)
         self._open[session.id] = opened
         session.conductor.events.watch(_watch(opened, watchers(opened)))
         try:
@@ -130,7 +136,7 @@ class OpenSessions:
                 opened.on_drain()
         while True:
             for opened in self:
-                if self._may_end(opened, begun_s):
+                if opened.is_at_rest:
                     opened.end(stopping())
             if not self._open or self._hurried or _now() > begun_s + self._settings.drain_s:
                 break
@@ -149,20 +155,13 @@ class OpenSessions:
                 return
             await asyncio.sleep(0.02)
 
-    def _may_end(self, opened: OpenSession, drain_s: float) -> bool:
-        if opened.on_drain is None or opened.session.is_busy:
-            return False
-        return opened.event_s < drain_s or _now() > opened.event_s + LINGER_S
-
     def _too_long(self, opened: OpenSession) -> ServerError | None:
         now_s, settings = _now(), self._settings
         if now_s - opened.opened_s > settings.max_session_s:
             return SessionEnded(f"A session lasts {settings.max_session_s:g} seconds at most.")
         if not opened.session.is_busy and now_s - opened.active_s > settings.idle_s:
             return SessionEnded(f"Nothing happened for {settings.idle_s:g} seconds.", code="session_idle")
-        if not self._may_stay(opened.caller):
-            return SessionEnded("This API key was revoked.", code="key_revoked")
-        return None
+        return self._over(opened)
 
 
 def stopping() -> SessionEnded:

@@ -112,10 +112,10 @@ class StepAudio2Model:
         words = text
         try:
             async for codes in _codes(loaded, request):
-                if audio := await self._loaded.use(sound, stream, codes, False):
+                if audio := await asyncio.to_thread(sound, loaded, stream, codes, False):
                     yield Speech(audio, words)
                     words = ""
-            if audio := await self._loaded.use(sound, stream, [], True):
+            if audio := await asyncio.to_thread(sound, loaded, stream, [], True):
                 yield Speech(audio, words)
         finally:
             stream.cancel()

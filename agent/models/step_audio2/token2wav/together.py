@@ -56,6 +56,8 @@ class Together:
             Exception: What running these streams' chunks raised.
         """
         wish = _Wish(streams, {id(stream): [] for stream in streams})
+        if not wish.due():  # mostly: nobody waits for others with nothing to run
+            return [[] for _ in streams]
         with self._changed:
             self._wishes.append(wish)
             self._changed.wait_for(lambda: wish.over or not self._led)

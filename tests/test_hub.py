@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -20,10 +20,11 @@ from typer.testing import CliRunner
 
 pytest.importorskip("huggingface_hub", reason="needs the extra step-audio")
 
+from sayso import http as sayso_http
 from sayso import settings
 from sayso.cli_models import models_app
 from sayso.doctor import check_all
-from sayso.errors import IntegrityError, ModelMissingError, ModelStoreError
+from sayso.errors import IntegrityError, ModelMissingError, ModelStoreError, UsageError
 from sayso.models.named import named
 from sayso.models.store import Checkpoint, DiskFullError, Hub, find_checkpoint
 from sayso.models.store import files as store_files
@@ -148,6 +149,13 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CHECKPOINT = Checkpoint("step-audio-2-mini", REPO, "for tests", also=())
+
+
+def forget_connections() -> None:
+    """The next request reads the settings of proxies again."""
+    if sayso_http._client is not None:
+        sayso_http._client.close()
+    sayso_http._client = None
 
 
 class Told:
@@ -281,6 +289,47 @@ def test_no_network_is_told(hub: FakeHub) -> None:
         Hub(endpoint=hub.url, backoff_s=0).pull(CHECKPOINT)
     with pytest.raises(ModelStoreError, match=r"The hub cannot be reached or hung up \(ConnectError\).*network"):
         Hub(endpoint="http://127.0.0.1:9").pull(CHECKPOINT)
+
+
+def test_the_hub_is_not_asked_where_a_setting_forbids_it(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAYSO_HUB", "0")
+    with pytest.raises(UsageError, match="SAYSO_HUB=0 forbids to ask the hub"):
+        Hub(endpoint=hub.url).pull(CHECKPOINT)
+    assert hub.asked == []
+
+
+def test_a_pull_that_was_broken_off_leaves_no_half_checkpoint(hub: FakeHub) -> None:
+    """As Ctrl-C does: while the files arrive, and the next pull takes up what is there."""
+
+    class Impatient(Told):
+        def update(self, name: str, done_bytes: int) -> None:
+            super().update(name, done_bytes)
+            if done_bytes > 2 << 20:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Hub(endpoint=hub.url).pull(CHECKPOINT, Impatient())
+    assert Hub().status(CHECKPOINT).state == "partial"
+    store = Hub(endpoint=hub.url)
+    hub.asked.clear()
+    store.pull(CHECKPOINT)
+    assert any(line.endswith("-") for line in hub.asked)  # a range: not from the beginning
+    assert store.verify(CHECKPOINT).ok
+
+
+def test_the_default_voices_come_with_it(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a mirror here; they are what the manifest says, or they are not taken."""
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / "default_female.wav").write_bytes(b"x" * 868134)
+    (mirror / "default_male.wav").write_bytes(b"x" * 739278)
+    monkeypatch.setenv("SAYSO_MIRROR", str(mirror))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nothing else is reached
+    forget_connections()
+    with pytest.raises(ModelStoreError, match=r"step-audio-voices could not be fetched\. Mirror: .*SHA-256"):
+        Hub(endpoint=hub.url, backoff_s=0).pull(replace(CHECKPOINT, also=("step-audio-voices",)))
+    forget_connections()
+    assert Hub().status(CHECKPOINT).state == "ready"
 
 
 def test_room_is_looked_for_first(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

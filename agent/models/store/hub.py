@@ -116,6 +116,7 @@ class Hub:
             IntegrityError: What came is not what the hub says, or no checkpoint of Step-Audio 2.
             ModelMissingError: The hub's library is not installed.
             ModelStoreError: The hub cannot be reached or does not have it; or the voices could not be fetched.
+            UsageError: A setting forbids to ask it, or names a path that does not exist.
         """
         progress = progress or Silent()
         folder = self._pull(checkpoint, progress)
@@ -127,6 +128,8 @@ class Hub:
         if override := settings.model_override(name):
             progress.note(f"{name}: {override} is used, as {settings.model_variable(name)} says")
             return override
+        if settings.hub_order() == "never":
+            raise UsageError(f"SAYSO_HUB=0 forbids to ask the hub, and only the hub has {name}.", "Unset it.")
         folder, work = self.root / name, self._work(checkpoint)
         with disk_errors(self.root), alone(work.with_name(f"{name}.lock"), name, progress.note):
             if _is_good(folder, checkpoint):

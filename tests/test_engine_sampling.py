@@ -159,6 +159,12 @@ def test_a_whole_vocabulary_flat_or_not_masked_or_not(spread: float, top_p: floa
         assert torch.equal(drawn, drawn_by_sorting(row, 1.0, top_p, numbers(8)))
 
 
+def test_the_host_never_waits_for_the_device() -> None:
+    with torch.device("meta"):  # where nothing has a value, so that asking for one fails
+        ids = draw(torch.zeros(3, 158_720), settings(0.7, 0.9, rows=3), torch.zeros(3, 1))
+    assert ids.shape == (3,) and ids.dtype == torch.int64
+
+
 def test_whatever_the_logits_are_an_id_comes_out() -> None:
     broken = torch.full((1, VOCAB), float("nan"))
     for logits in (broken, broken.nan_to_num(nan=float("inf")), broken.nan_to_num(nan=float("-inf"))):

@@ -108,6 +108,7 @@ class Plan:
         turns: Where turns are measured.
         grown: Turns of the conversation that grows.
         groups: Text ids of a reply, with four audio ids each.
+        short: The same in the conversation that grows: all of it has to stay in the cache.
         sessions: Numbers of them that speak at once.
         rows: Numbers of rows that draw at once.
     """
@@ -122,12 +123,13 @@ class Plan:
     turns: int
     grown: int
     groups: int
+    short: int
     sessions: tuple[int, ...]
     rows: tuple[int, ...]
 
 
-FULL = Plan(20, 256, (128, 4096), 1000, 4 << 30, 8192, 2, 20, 50, 20, (1, 2, 4, 8, 16, 32), (1, 8, 32))
-TINY = Plan(2, 4, (16, 40), 20, 1 << 20, 1024, 0, 1, 3, 7, (2,), (1, 2))
+FULL = Plan(20, 256, (128, 4096), 1000, 4 << 30, 8192, 2, 20, 50, 20, 10, (1, 2, 4, 8, 16, 32), (1, 8, 32))
+TINY = Plan(2, 4, (16, 40), 20, 1 << 20, 1024, 0, 1, 3, 7, 4, (2,), (1, 2))
 
 
 @dataclass

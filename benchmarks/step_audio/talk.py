@@ -177,7 +177,7 @@ def growth(bench: Bench) -> list[Figure]:
 
 
 async def _long(bench: Bench) -> list[Turn]:
-    async with prepared(bench, first=SMALL_CHUNK, groups=bench.plan.groups) as model:
+    async with prepared(bench, first=SMALL_CHUNK, groups=bench.plan.short) as model:
         await converse(model, 1, "Warm up.")
         return await converse(model, bench.plan.grown)
 

@@ -73,6 +73,7 @@ class ServerSettings(BaseModel):
         max_message_bytes: Of a WebSocket message.
         max_connections: Further ones are answered with 503.
         stock_models: See `STOCK_MODELS`.
+        client_mcp: Clients of the Realtime protocol may name MCP servers, which this server then connects to.
         warm: Load the models when the server starts, not when they are first asked.
         conversations: File of what was said in the sessions of the agent endpoint; None: in sayso's data folder.
         trace_content: Put what was said and what tools were given and returned into traces.
@@ -101,6 +102,7 @@ class ServerSettings(BaseModel):
     max_message_bytes: int = Field(default=16 * 2**20, ge=1)
     max_connections: int = Field(default=4096, ge=1)
     stock_models: tuple[str, ...] = STOCK_MODELS
+    client_mcp: bool = False
     warm: bool = True
     conversations: Path | None = None
     trace_content: bool = False

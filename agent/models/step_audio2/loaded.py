@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
 
 from sayso.engine.grammar import Banned, CallGrammar, Grammars
 from sayso.engine.masks import all_but, mask_of
-from sayso.engine.request import Guide, Piece, Vectors
+from sayso.engine.request import Generation, Guide, Piece, Sampling, Vectors
 from sayso.engine.torch_engine import TorchEngine
-from sayso.errors import UsageError
+from sayso.errors import SaysoError, UsageError
 from sayso.items import ToolSpec
 from sayso.models.step_audio2.chat import ChatFormat, Segment, Sound
 from sayso.models.step_audio2.checkpoint import load
@@ -189,11 +191,34 @@ def load_all(options: Options) -> Loaded:
         clips={voice.name: voice.clip for voice in voices_of(options.folder) if voice.clip is not None},
     )
     if device.type == "cuda":  # now, and not while somebody waits for an answer
-        asyncio.run(loaded.engine.prepare())
-        if loaded.clips:
-            voice, together = loaded.voice(None), options.sessions
-            token2wav.warm_up(voice, first_chunk_tokens=options.first_chunk_tokens, together=together)
+        rehearse(loaded, options)
     return loaded
+
+
+def rehearse(loaded: Loaded, options: Options) -> None:
+    """Hear, think and speak a little for nobody: CUDA graphs are captured and kernels loaded then. Blocks for seconds.
+
+    Raises:
+        ModelError: It does not work, such as where there is no memory left.
+    """
+
+    async def think() -> None:
+        try:
+            await loaded.engine.prepare()
+            sampling = Sampling(options.temperature, options.top_p, options.repetition_penalty, seed=0)
+            guide = loaded.guide((), calls=False, armed=False)
+            asked = Generation("rehearsal", [[0] * 8], sampling=sampling, max_tokens=4, guide=guide)
+            _ = [token_id async for token_id in loaded.engine.generate(asked)]
+            loaded.engine.release("rehearsal")
+        except BaseException:
+            await loaded.engine.aclose()  # its thread would hold the weights
+            raise
+
+    loaded.encoder.encode([np.zeros(16_000, np.float32)])
+    asyncio.run(think())
+    with suppress(SaysoError):  # a voice that cannot be prepared is told of when somebody wants to hear it
+        voice = loaded.voice(None)
+        loaded.token2wav.warm_up(voice, first_chunk_tokens=options.first_chunk_tokens, together=options.sessions)
 
 
 def _beside(folder: Path, device: torch.device) -> int:

@@ -19,7 +19,7 @@ pytest.importorskip("xgrammar", reason="needs the extra step-audio")
 
 import torch
 
-from sayso import tool
+from sayso import Agent, tool
 from sayso.errors import AudioError, UsageError
 from sayso.items import AssistantReply, Audio, Item, ToolCall, ToolOutput, UserInput
 from sayso.models.base import CallClose, Done, ModelEvent, ModelRequest, Speech, Text
@@ -31,6 +31,7 @@ from sayso.models.step_audio2.reader import Reader
 from sayso.models.step_audio2.tokenizer import Tokenizer
 from sayso.models.step_audio2.transcript import Transcript
 from sayso.testing import run
+from sayso.tools import Journal
 
 REQUEST = ModelRequest(items=(UserInput("Hello there."),), instructions="Be brief.", seed=1)
 
@@ -238,6 +239,25 @@ def test_a_round_may_be_cut_at_any_moment(small_checkpoint: Path) -> None:
                 after = await events_of(model, REQUEST)
                 assert [event.text for event in after if isinstance(event, Text)] == again
             assert running > 5
+
+    real(main())
+
+
+def test_two_sessions_of_an_agent_one_of_which_is_interrupted(small_checkpoint: Path) -> None:
+    async def main() -> None:
+        async with model_of(small_checkpoint, max_tokens=60) as model:
+            agent = Agent(model=model, instructions="", journal=Journal())
+            async with agent.session() as one, agent.session(speak=False) as other:
+                for turn in range(4):
+                    asked = asyncio.create_task(one.ask(f"Question {turn}" if turn % 2 else noise(0.4)))
+                    written = asyncio.create_task(other.ask("Hello there."))
+                    await asyncio.sleep(0.005 * turn)
+                    await one.interrupt()
+                    results = await asyncio.gather(asked, written)
+                    assert results[1].audio is None
+                assert (await one.ask("And now?")).text  # spoken
+                assert [type(item) for item in other.history[:2]] == [UserInput, AssistantReply]
+                assert len(other.history) == 8
 
     real(main())
 

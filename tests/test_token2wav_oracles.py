@@ -135,6 +135,10 @@ def test_the_state_dicts_of_the_public_sizes_have_the_names_and_shapes_of_the_re
         assert {k: v.shape for k, v in ours.state_dict().items()} == {
             k: v.shape for k, v in theirs.state_dict().items()
         }
+        # What an eps does may not show in random numbers.
+        expected = {name: one.eps for name, one in theirs.named_modules() if isinstance(one, torch.nn.LayerNorm)}
+        found = {name: one.eps for name, one in ours.named_modules() if isinstance(one, torch.nn.LayerNorm)}
+        assert found.items() <= expected.items()
 
 
 def test_the_flow_model_gives_what_the_reference_gives():

@@ -136,7 +136,13 @@ class StepAudio2Model:
         guide = await self._loaded.use(_guide, request, opening)  # a new grammar may take a second to compile
         prompt = await self._loaded.use(Loaded.prompt, segments)
         generation = self._generation(
-            loaded, name, prompt, guide, shared_tokens=len(talk.prefix.ids), seed=request.seed
+            loaded,
+            name,
+            prompt,
+            guide,
+            shared_tokens=len(talk.prefix.ids),
+            sampling=self._sampling(request),
+            max_tokens=request.max_tokens,
         )
         thought = Usage()
         if thinks:
@@ -144,8 +150,9 @@ class StepAudio2Model:
         ids: list[int] = []
         stream = loaded.engine.generate(generation)
         open_voice = partial(self._open_voice, request.voice)
+        reader = Reader(loaded.tokenizer, self._loaded, open_voice, push, opening, speak=request.speak)
         try:
-            async with aclosing(Reader(loaded.tokenizer, self._loaded, open_voice, push, opening)) as reader:
+            async with aclosing(reader):
                 async for token_id in stream:
                     ids.append(token_id)
                     await reader.feed(token_id)
@@ -209,6 +216,12 @@ class StepAudio2Model:
             loaded.engine.release(self._talks.pop(0)[0])
         return found
 
+    def _sampling(self, request: ModelRequest | None = None) -> Sampling:
+        options, seed = self.options, None if request is None else request.seed
+        asked = None if request is None else request.temperature
+        temperature = options.temperature if asked is None else asked
+        return Sampling(temperature, options.top_p, options.repetition_penalty, seed)
+
     def _generation(
         self,
         loaded: Loaded,
@@ -217,19 +230,15 @@ class StepAudio2Model:
         guide: Guide | None,
         *,
         shared_tokens: int = 0,
-        seed: int | None = None,
+        sampling: Sampling | None = None,
         max_tokens: int | None = None,
-        greedy: bool = False,
     ) -> Generation:
-        options = self.options
         return Generation(
             session=session,
             prompt=prompt,
             shared_tokens=shared_tokens,
-            sampling=GREEDY
-            if greedy
-            else Sampling(options.temperature, options.top_p, options.repetition_penalty, seed),
-            max_tokens=max_tokens or options.max_tokens,
+            sampling=sampling or self._sampling(),
+            max_tokens=max_tokens or self.options.max_tokens,
             stop_ids=frozenset(stop_ids(loaded.tokenizer)),
             guide=guide,
         )
@@ -245,7 +254,7 @@ class StepAudio2Model:
         prompt = await self._loaded.use(Loaded.prompt, talk.prompt([UserInput(audio=audio)], "write"))
         guide = loaded.guide((), calls=False, armed=False)
         request = self._generation(
-            loaded, next(self._names), prompt, guide, max_tokens=MAX_TRANSCRIPT_TOKENS, greedy=True
+            loaded, next(self._names), prompt, guide, sampling=GREEDY, max_tokens=MAX_TRANSCRIPT_TOKENS
         )
         stream = loaded.engine.generate(request)
         try:

@@ -29,6 +29,7 @@ class Reader:
         open_voice: Begins a stream of sound: for what is said before a call, and again behind it.
         push: Takes the events.
         opening: How the message began.
+        speak: Whether sound is wanted; what a model says nevertheless is not made.
     """
 
     def __init__(
@@ -38,11 +39,14 @@ class Reader:
         open_voice: Callable[[], Awaitable[Stream]],
         push: Callable[[ModelEvent], None],
         opening: Opening,
+        *,
+        speak: bool = True,
     ) -> None:
         self._tokenizer, self._part, self._open_voice, self._push = tokenizer, part, open_voice, push
         self._splitter = Splitter(tokenizer, speaking=opening == "speak", in_call=opening == "call")
         self._words, self._written = tokenizer.decoder(), tokenizer.decoder()
         self._calls = CallParser(STEP_AUDIO)
+        self._speak_codes = speak
         self._codes: asyncio.Queue[int | None] = asyncio.Queue()
         self._voice: Stream | None = None
         self._speaking: asyncio.Task[None] | None = None
@@ -57,7 +61,7 @@ class Reader:
         if part is None:
             return
         match part.kind:
-            case "code":
+            case "code" if self._speak_codes:
                 self._begin_speech()
                 if self._speaking is not None and self._speaking.done():
                     await self._speaking  # it failed, which is told now and not when all is generated

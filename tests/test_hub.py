@@ -247,6 +247,9 @@ def test_a_folder_that_somebody_put_there_is_completed(hub: FakeHub, tiny_checkp
     store = Hub(endpoint=hub.url, backoff_s=0)
     assert store.status(CHECKPOINT).state == "unchecked"
     assert [str(one) for one in store.verify(CHECKPOINT).files] == ["hub.json is missing"]
+    with pytest.raises(ModelStoreError, match="cannot be reached"):
+        Hub(endpoint="http://127.0.0.1:9").pull(CHECKPOINT)
+    assert store.path(CHECKPOINT) == folder  # it stays where it is
     store.pull(CHECKPOINT)
     assert store.verify(CHECKPOINT).ok
     assert not any(line.startswith("GET model-") for line in hub.asked)

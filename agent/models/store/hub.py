@@ -135,10 +135,10 @@ class Hub:
             if _is_good(folder, checkpoint):
                 progress.note(f"{name}: already here")
                 return folder
+            commit, listed = list_files(checkpoint, self._endpoint)  # first: without a network all stays where it is
             files = work / "files"
             _take_up(folder, files)
             progress.note(f"{name}: {checkpoint.licence}, {checkpoint.repo}")
-            commit, listed = list_files(checkpoint, self._endpoint)
             self._fetch(checkpoint, commit, listed, files, progress)
             progress.note(f"{name}: every file is being checked")
             artefact = _checked(checkpoint, files, listed)

@@ -89,6 +89,19 @@ def test_a_round_streams_words_and_sound_and_the_exact_ids(tiny_checkpoint: Path
     real(main())
 
 
+def test_a_round_has_the_length_and_the_temperature_that_are_asked_for(tiny_checkpoint: Path) -> None:
+    async def main() -> None:
+        async with model_of(tiny_checkpoint) as model:
+            ids: list[tuple[int, ...]] = []
+            for seed in (1, 2):
+                events = await events_of(model, replace(REQUEST, seed=seed, temperature=0.0, max_tokens=5))
+                assert isinstance(events[-1], Done) and events[-1].completion_tokens == 5
+                ids.append(generated(model))
+            assert ids[0] == ids[1]
+
+    real(main())
+
+
 def test_a_later_round_computes_what_is_new_alone(tiny_checkpoint: Path) -> None:
     async def main() -> None:
         async with model_of(tiny_checkpoint) as model:

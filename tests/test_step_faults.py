@@ -158,6 +158,16 @@ def test_a_fault_is_told_in_one_line(
     assert captured.out == ""
 
 
+def test_too_little_memory_is_told_before_anything_is_loaded(
+    small_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sayso.models.step_audio2.checkpoint.free_memory", lambda device: 1_000_000)
+    assert ask(small_checkpoint, tmp_path) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert str(small_checkpoint) in error and "GB free" in error and "int8" in error
+
+
 def test_a_whole_folder_answers(small_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code = ask(small_checkpoint, tmp_path)
     captured = capfd.readouterr()

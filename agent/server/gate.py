@@ -10,7 +10,7 @@ from uuid import uuid4
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from sayso.server.errors import Forbidden, ServerError, TooLarge, error_response, log_broken, refuse
 from sayso.server.logs import log_event
@@ -23,6 +23,12 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that change nothing: what they answer, a page of another origin cannot read."""
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked by machines every few seconds: logged below the usual level."""
+
+STATES = {
+    "websocket.accept": WebSocketState.CONNECTED,
+    "websocket.close": WebSocketState.DISCONNECTED,
+    "websocket.http.response.start": WebSocketState.RESPONSE,
+}
 
 _log = logging.getLogger(__name__)
 
@@ -88,10 +94,15 @@ class Gate:
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         websocket = WebSocket(scope, receive, send)
+
+        async def answer(message: Message) -> None:
+            if (state := STATES.get(message["type"])) is not None:  # how far it came, for `refuse`
+                websocket.application_state = state
+            await send(message)
+
         try:
             check_reach(websocket, self._host.settings)
-            # what the app sends goes through ours, so that it is known here how far it came
-            await self._app(scope, websocket.receive, websocket.send)
+            await self._app(scope, receive, answer)
         except WebSocketDisconnect:
             pass
         except Exception as error:

@@ -95,10 +95,9 @@ class Transcript:
         sizes = [sum(map(_positions, entry)) for entry in self._shown]
         if sum(sizes[self._first :]) <= room:
             return
-        turns = (at for at, item in enumerate(self._items) if at > self._first and isinstance(item, UserInput))
-        for self._first in turns:
-            if sum(sizes[self._first :]) <= room * 3 // 4:
-                return
+        later = [at for at, item in enumerate(self._items) if at > self._first and isinstance(item, UserInput)]
+        last = later[-1] if later else self._first
+        self._first = next((at for at in later if sum(sizes[at:]) <= room * 3 // 4), last)
 
     def _add(self, items: Sequence[Item]) -> None:
         """Show the items behind those that are shown."""

@@ -21,7 +21,7 @@ from realtime_client import Client, agent_of, base64_of, connected, function, ki
 from sayso.errors import ModelError
 from sayso.items import AssistantReply, Instruction, UserInput
 from sayso.models.base import Done, ModelEvent, ModelRequest
-from sayso.testing import ScriptedModel, call, fail, hear, run, say, wait
+from sayso.testing import ScriptedModel, fail, hear, run, say, wait
 
 
 class Counting(ScriptedModel):
@@ -264,8 +264,8 @@ def test_items_that_cannot_be() -> None:
         assert await refused({**user, "content": [{"type": "input_text"}]}) == "item.content[0].text"
         assert await refused({"type": "message", "content": []}) == "item.role"
         assert await refused({"type": "dance"}) == "item.type"
-        call = {"type": "function_call", "name": "look", "arguments": "[]"}
-        assert await refused(call) == "item.arguments"
+        wrong = {"type": "function_call", "name": "look", "arguments": "[]"}
+        assert await refused(wrong) == "item.arguments"
         assert await refused({"type": "function_call_output", "call_id": "c", "output": "x"}) == "item.call_id"
         answer = {"type": "mcp_approval_response", "approval_request_id": "r", "approve": True}
         assert await refused(answer) == "item.approval_request_id"
@@ -277,8 +277,8 @@ def test_items_that_cannot_be() -> None:
 def test_calls_of_an_earlier_conversation_are_shown_to_the_model() -> None:
     async def script(client: Client) -> None:
         await client.say("How much is bread?")
-        call = {"type": "function_call", "call_id": "old", "name": "price", "arguments": '{"item": "bread"}'}
-        await client.send("conversation.item.create", item=call)
+        old = {"type": "function_call", "call_id": "old", "name": "price", "arguments": '{"item": "bread"}'}
+        await client.send("conversation.item.create", item=old)
         assert len(client.session.history) == 1  # a call without its output is no history
         output = {"type": "function_call_output", "call_id": "old", "output": "three euros"}
         await client.send("conversation.item.create", item=output)

@@ -283,7 +283,7 @@ class Responder:
 
     def _check_choice(self, choice: str | NamedTool, declared: Sequence[Tool] | None) -> None:
         if isinstance(choice, NamedTool) and choice.name is not None:
-            known = {tool.name for tool in declared or ()} | set(self._session.agent.registry)
+            known = {tool.name for tool in self.toolbox.all(*(declared or ()))}
             if choice.name not in known:
                 raise InvalidRequest(
                     f"Invalid 'response.tool_choice.name': there is no tool '{choice.name}'.",

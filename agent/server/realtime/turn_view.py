@@ -19,9 +19,8 @@ class Turn:
     Attributes:
         response: What clients are shown of it now; None while the client runs its tools.
         word_ids: The messages that hold words of its reply, in order.
-        opened: Calls that were opened, by id: the tool's name and the arguments, once they are known.
+        opened: Calls that are not over, by id: the tool's name and the arguments, once they are known.
         clients: Calls of this round that the client has to run.
-        unfinished: Calls of this round that run here.
         round_ended: The model has written all of this round.
         parked: The client's calls that the turn waits for, with what came for them.
         audio_ms: How much sound its finished responses have.
@@ -31,7 +30,6 @@ class Turn:
     word_ids: list[str] = field(default_factory=list[str])
     opened: dict[str, tuple[str, JsonObject]] = field(default_factory=dict[str, tuple[str, JsonObject]])
     clients: dict[str, Entry] = field(default_factory=dict[str, Entry])
-    unfinished: set[str] = field(default_factory=set[str])
     round_ended: bool = False
     parked: dict[str, str | None] = field(default_factory=dict[str, "str | None"])
     audio_ms: float = 0.0
@@ -144,14 +142,13 @@ class TurnView:
         name, arguments = opened
         if self._is_clients(name):
             turn.clients[event.call_id] = turn.response.call_client(event.call_id, name, arguments)
+            self._park(turn)
             return
-        turn.unfinished.add(event.call_id)
         approval_id, self.agreed = self.agreed, None
         turn.response.call_server(event.call_id, name, arguments, approval_id)
 
     def _finished(self, turn: Turn, event: events.CallFinished) -> None:
         opened = turn.opened.pop(event.call_id, None)
-        turn.unfinished.discard(event.call_id)
         response = turn.response
         if opened is not None and response is not None and not self._is_clients(opened[0]):
             if event.status != "waiting" and not response.finish_call(event.call_id, event.status, event.output):
@@ -161,7 +158,7 @@ class TurnView:
 
     def _park(self, turn: Turn) -> None:
         """Once the round is written and what runs here is over, the rest is the client's: the response ends."""
-        if turn.round_ended and turn.clients and not turn.unfinished and not turn.parked:
+        if turn.round_ended and turn.clients and not turn.parked and turn.opened.keys() <= turn.clients.keys():
             turn.parked = dict.fromkeys(turn.clients)
             self._end_response(turn, Response.end)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Discriminator, Field, JsonValue, Tag
 
 from sayso.items import JsonObject
 
@@ -41,23 +41,30 @@ class RefusalPart(BaseModel):
     refusal: Text
 
 
+def _kind(content: object) -> str:
+    return "text" if isinstance(content, str) else "parts"
+
+
+Words: TypeAlias = Annotated[
+    Annotated[Text, Tag("text")] | Annotated[list[TextPart], Tag("parts")], Discriminator(_kind)
+]
+UserPart: TypeAlias = Annotated[TextPart | AudioPart, Field(discriminator="type")]
+UserParts = Annotated[list[UserPart], Field(min_length=1, max_length=100)]
+AssistantPart: TypeAlias = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+
+
 class SystemMessage(BaseModel):
     """What the app tells the model."""
 
     role: Literal["system", "developer"]
-    content: Text | list[TextPart]
+    content: Words
 
 
 class UserMessage(BaseModel):
     """What the user said or wrote."""
 
     role: Literal["user"]
-    content: (
-        Text
-        | Annotated[
-            list[Annotated[TextPart | AudioPart, Field(discriminator="type")]], Field(min_length=1, max_length=100)
-        ]
-    )
+    content: Annotated[Annotated[Text, Tag("text")] | Annotated[UserParts, Tag("parts")], Discriminator(_kind)]
 
 
 class CalledFunction(BaseModel):
@@ -85,7 +92,10 @@ class AssistantMessage(BaseModel):
     """An earlier answer."""
 
     role: Literal["assistant"]
-    content: Text | list[Annotated[TextPart | RefusalPart, Field(discriminator="type")]] | None = None
+    content: (
+        Annotated[Annotated[Text, Tag("text")] | Annotated[list[AssistantPart], Tag("parts")], Discriminator(_kind)]
+        | None
+    ) = None
     refusal: Text | None = None
     audio: EarlierAudio | None = None
     tool_calls: list[FunctionCall] | None = Field(default=None, max_length=128)
@@ -95,7 +105,7 @@ class ToolMessage(BaseModel):
     """What came back from a call."""
 
     role: Literal["tool"]
-    content: Text | list[TextPart]
+    content: Words
     tool_call_id: Id
 
 

@@ -226,18 +226,11 @@ def need_packages() -> None:
 
 def served(app: FastAPI, url: str, agents: dict[str, Agent]) -> str:
     """What is served, for people to read."""
-    paths = all_paths(app)
     lines = [f"Serving at {url}; Ctrl+C ends it."]
     for name, agent in agents.items():
         lines.append(f"  agent {name}: {agent.voice_model.profile.name}, {len(agent.registry)} tools")
-    lines += [f"  {path:28} {what}" for path, what in SERVED.items() if path in paths]
+    lines += [f"  {path:28} {what}" for path, what in SERVED.items() if path in app.state.paths]
     return "\n".join(lines)
-
-
-def all_paths(app: FastAPI) -> set[str]:
-    """The addresses that an app answers at."""
-    found = {str(getattr(route, "path", "")) for route in app.routes}
-    return found | set(app.openapi().get("paths", {}))
 
 
 @keys_app.command()

@@ -258,6 +258,23 @@ def test_a_server_that_stops_lets_turns_end() -> None:
     run(main())
 
 
+def test_a_server_that_stops_waits_for_requests_without_a_session_too() -> None:
+    async def main() -> float:
+        host = host_with()
+
+        async def transcribe() -> None:
+            async with host.places.one(lambda position: None):
+                await asyncio.sleep(4)
+
+        async with host.running(), asyncio.TaskGroup() as tasks:
+            tasks.create_task(transcribe())
+            await asyncio.sleep(0)
+            await host.drain()
+            return asyncio.get_running_loop().time()
+
+    assert run(main()) == pytest.approx(4, abs=0.1)
+
+
 @pytest.mark.parametrize("hurried", [False, True])
 def test_a_server_that_stops_does_not_wait_for_ever(hurried: bool) -> None:
     async def main() -> float:

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from sayso.agent import Agent
@@ -63,8 +63,11 @@ def create_app(agents: Agent | Mapping[str, Agent], settings: ServerSettings | N
             expose_headers=["X-Request-ID", "Retry-After"],
         )
     errors.install(app)
+    paths: set[str] = set()
     for name in ROUTERS:
-        if importlib.util.find_spec(name) is not None:
-            if (router := getattr(importlib.import_module(name), "router", None)) is not None:
-                app.include_router(router)
+        if (found := importlib.util.find_spec(name)) is not None and found.origin is not None:
+            router: APIRouter = importlib.import_module(name).router
+            app.include_router(router)
+            paths.update(getattr(route, "path", "") for route in router.routes)
+    app.state.paths = frozenset(paths)
     return app

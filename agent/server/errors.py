@@ -242,7 +242,7 @@ def install(app: FastAPI) -> None:
 
 
 def _invalid(error: RequestValidationError) -> ServerError:
-    first = error.errors()[0]
+    first = max(error.errors(), key=lambda one: len(one["loc"]))  # of the forms that a value may have, the nearest
     inside = [str(part) for part in first["loc"][1:]] or [str(part) for part in first["loc"]]
     param = ".".join(inside)
     return InvalidRequest(f"{param}: {first['msg']}.", code=str(first["type"]), param=param)

@@ -208,7 +208,7 @@ class Host:
     async def drain(self) -> None:
         """Open no more sessions, tell those who have one, wait for their turns, end them."""
         self.is_draining = True
-        await self.sessions.drain()
+        await self.sessions.drain(lambda: not self.places.taken)  # requests without a session have places too
 
     def _watchers(self, opened: OpenSession) -> list[Push]:
         """What sees the events of a session."""

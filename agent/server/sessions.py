@@ -128,8 +128,12 @@ class OpenSessions:
                 if (error := self._too_long(opened)) is not None:
                     opened.end(error)
 
-    async def drain(self) -> None:
-        """Tell those who hold a session, wait for their turns, and end them; see `ServerSettings.drain_s`."""
+    async def drain(self, is_over: Callable[[], bool]) -> None:
+        """Tell those who hold a session, wait for their turns, and end them; see `ServerSettings.drain_s`.
+
+        Args:
+            is_over: Whether nothing is left to wait for.
+        """
         begun_s = _now()
         for opened in self:
             if opened.on_drain is not None:
@@ -138,7 +142,7 @@ class OpenSessions:
             for opened in self:
                 if opened.is_at_rest:
                     opened.end(stopping())
-            if not self._open or self._hurried or _now() > begun_s + self._settings.drain_s:
+            if is_over() or self._hurried or _now() > begun_s + self._settings.drain_s:
                 break
             await asyncio.sleep(0.02)
         self.end_all(stopping())

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
 
 from sayso.errors import SaysoError
@@ -301,8 +300,10 @@ class Connection:
                 ends_s = response.first_audio_s + response.audio_ms / 1000
                 left_s = max(0.0, ends_s - asyncio.get_running_loop().time())
             self._stop_idle()
-            wait = partial(self._tasks.create_task, self._time_out(detection.idle_timeout_ms))
-            self._idle = asyncio.get_running_loop().call_later(left_s + detection.idle_timeout_ms / 1000, wait)
+            idle_ms = detection.idle_timeout_ms
+            self._idle = asyncio.get_running_loop().call_later(
+                left_s + idle_ms / 1000, lambda: self._tasks.create_task(self._time_out(idle_ms))
+            )
 
     async def _time_out(self, idle_ms: int) -> None:
         if self._session.is_busy or self._live.speaking or self._responder.active is not None:

@@ -312,9 +312,10 @@ def test_leaving_the_lifespan_ends_what_is_open_and_what_was_spawned() -> None:
 
         async with host.running():
             held = host.spawn(hold())
+            endless = host.spawn(asyncio.Event().wait())  # pyright: ignore[reportArgumentType]
             host.spawn(broken())
             await asyncio.sleep(1)
-        assert held.done() and log == ["ran"]
+        assert held.done() and endless.cancelled() and log == ["ran"]
         with pytest.raises(Unavailable, match="not running"):
             host.spawn(broken())
 

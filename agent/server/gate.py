@@ -83,7 +83,7 @@ class Gate:
             log_event(
                 _log,
                 "request",
-                logging.DEBUG if scope["path"] in QUIET and status < 400 else logging.INFO,
+                logging.DEBUG if scope["path"] in QUIET and status in (200, 503) else logging.INFO,
                 method=scope["method"],
                 path=scope["path"],
                 status=status or "left",

@@ -28,7 +28,7 @@ from sayso.server.errors import (
 from sayso.server.limits import Places, Usage, meter
 from sayso.server.logs import log_session
 from sayso.server.metrics import Metrics
-from sayso.server.sessions import OpenSession, OpenSessions, stopping
+from sayso.server.sessions import GOODBYE_S, OpenSession, OpenSessions, stopping
 from sayso.server.settings import ServerSettings
 from sayso.server.tracing import Tracing
 from sayso.session import Session
@@ -76,6 +76,7 @@ class Host:
         self.is_draining = False
         self._tracing = Tracing(content=settings.trace_content)
         self._tasks: asyncio.TaskGroup | None = None
+        self._spawned: set[asyncio.Task[None]] = set()
 
     @cached_property
     def conversations(self) -> Conversations:
@@ -185,11 +186,14 @@ class Host:
         if self._tasks is None:
             work.close()
             raise Unavailable("The server is not running.", "Start its lifespan first.")
-        return self._tasks.create_task(_guarded(work), name=name)
+        task = self._tasks.create_task(_guarded(work), name=name)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+        return task
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """The server's life: models get warm, idle sessions end. Leaving it ends all sessions."""
+        """The server's life: models get warm, idle sessions end. Leaving it ends all sessions and what was spawned."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -201,6 +205,10 @@ class Host:
                     for task in own:
                         task.cancel()
                     self.sessions.end_all(stopping())
+                    if self._spawned:
+                        _, late = await asyncio.wait(self._spawned, timeout=GOODBYE_S)
+                        for task in late:
+                            task.cancel()
         finally:
             if (kept := self.__dict__.get("conversations")) is not None:
                 kept.close()

@@ -36,6 +36,8 @@ class Tokens:
         self._algorithm = "RS256" if "PUBLIC KEY" in secret else "HS256"
         try:
             self._key = jwt.get_algorithm_by_name(self._algorithm).prepare_key(secret)
+        except NotImplementedError:
+            raise UsageError("Tokens with RS256 need the package cryptography.", "pip install cryptography") from None
         except Exception:  # cryptography's own kinds
             raise UsageError("The key for tokens is no RSA public key in PEM.") from None
         if self._algorithm == "HS256" and len(secret.encode()) < MIN_SECRET_BYTES:

@@ -16,7 +16,7 @@ from sayso.errors import UsageError
 from sayso.items import Audio, Item, UserInput
 from sayso.models.base import CallOpen, Done, ModelEvent, ModelRequest, Profile, Speech, Text, Transcript
 from sayso.models.parts import Part
-from sayso.models.transcription import PLAIN, Segment, Task, pieces
+from sayso.models.transcription import PLAIN, Segment, Task, each_piece
 from sayso.models.whisper import Recognition
 from sayso.speech.tts.base import Synthesizer
 from sayso.speech.tts.phrases import EarlyPhrases, chunks
@@ -134,11 +134,11 @@ class CascadeModel:
                 f"This model writes down {self._language} alone.", "Use one for several languages: language=None."
             )
         recognizer.start()
-        for start_s, piece in await asyncio.to_thread(pieces, audio):
-            found = await recognizer.use(_write_down, piece, replace(task, language=language))
-            for segment in found:
-                language = language or segment.language
-                yield segment.later(start_s)
+        async with aclosing(each_piece(audio)) as found:
+            async for start_s, piece in found:
+                for segment in await recognizer.use(_write_down, piece, replace(task, language=language)):
+                    language = language or segment.language
+                    yield segment.later(start_s)
 
     async def aclose(self) -> None:
         """Free the parts."""

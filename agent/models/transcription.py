@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -132,28 +133,42 @@ def separator(before: str, after: str) -> str:
     return "" if ord(before[-1]) > 0x2E7F or ord(after[0]) > 0x2E7F else " "
 
 
-def pieces(audio: Audio, longest_s: float = PIECE_S) -> list[tuple[float, Audio]]:
-    """Cut a sound into pieces of speech that can be recognised alone, at pauses. Blocks.
+def pieces(audio: Audio, longest_s: float = PIECE_S) -> Iterator[tuple[float, Audio]]:
+    """Cut a sound into pieces of speech that can be recognised alone, at pauses. Blocks, but only up to the next piece.
 
     Silence before, after and between them is left out. Speech without a pause for longer than ``longest_s`` is cut
     right there.
 
-    Returns:
+    Yields:
         Each piece with the second at which it begins; none where nobody speaks.
     """
-    from sayso.speech.vad import segments
-
-    spans: list[tuple[float, float]] = []
-    for start, end in segments(audio, min_speech_ms=100, min_silence_ms=_DIVIDES_MS):
-        if spans and end - spans[-1][0] <= longest_s:
-            spans[-1] = (spans[-1][0], end)
-            continue
-        while end - start > longest_s:
-            spans.append((start, start + longest_s))
-            start += longest_s
-        spans.append((start, end))
-    rate, found = audio.sample_rate_hz, list[tuple[float, Audio]]()
-    for start, end in spans:
+    rate = audio.sample_rate_hz
+    for start, end in _spans(audio, longest_s):
         first, last = max(0, round((start - _MARGIN_S) * rate)), round((end + _MARGIN_S) * rate)
-        found.append((first / rate, Audio(audio.samples[first:last], rate)))
-    return found
+        yield first / rate, Audio(audio.samples[first:last], rate)
+
+
+def _spans(audio: Audio, longest_s: float) -> Iterator[tuple[float, float]]:
+    """Stretches of speech, as many together as ``longest_s`` holds."""
+    from sayso.speech.vad import each_segment
+
+    span: tuple[float, float] | None = None
+    for start, end in each_segment(audio, min_speech_ms=100, min_silence_ms=_DIVIDES_MS):
+        if span is not None and end - span[0] <= longest_s:
+            span = span[0], end
+            continue
+        if span is not None:
+            yield span
+        while end - start > longest_s:
+            yield start, start + longest_s
+            start += longest_s
+        span = start, end
+    if span is not None:
+        yield span
+
+
+async def each_piece(audio: Audio) -> AsyncGenerator[tuple[float, Audio], None]:
+    """As `pieces`, with the listening in a thread."""
+    found = pieces(audio)
+    while (piece := await asyncio.to_thread(next, found, None)) is not None:
+        yield piece

@@ -109,12 +109,20 @@ def segments(
     Returns:
         (start, end) in seconds, in order, without overlap.
     """
+    return list(each_segment(audio, min_speech_ms=min_speech_ms, min_silence_ms=min_silence_ms, detector=detector))
+
+
+def each_segment(
+    audio: Audio, *, min_speech_ms: int = 250, min_silence_ms: int = 100, detector: SpeechDetector | None = None
+) -> Iterator[tuple[float, float]]:
+    """As `segments`, each as soon as it is found: what lies behind it was not listened to yet."""
     frames = _frames(audio)
     found = _stretches(
         _speech(frames, detector or VoiceActivity()), frames_in(min_speech_ms), frames_in(min_silence_ms)
     )
     step_s = FRAME_MS / 1000
-    return [(start * step_s, min(end * step_s, audio.seconds)) for start, end in found]
+    for start, end in found:
+        yield start * step_s, min(end * step_s, audio.seconds)
 
 
 def trim(

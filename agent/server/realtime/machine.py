@@ -92,6 +92,11 @@ class Connection:
         return self._config
 
     @property
+    def busy(self) -> bool:
+        """Whether a response of the conversation is being made."""
+        return self._responder.active is not None
+
+    @property
     def input(self) -> Input:
         """The user's side; a transport that has sound itself gives it to `Input.hear_bytes` or `Input.hear`."""
         return self._input

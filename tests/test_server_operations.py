@@ -204,7 +204,7 @@ def test_speech_is_counted_and_a_session_that_used_it_up_ends_after_its_turn() -
         caller = Caller("ann", "ann", limits=Limits(minutes_per_day=0.15))  # 9 s
         async with host.running():
             with pytest.raises(LimitReached) as ended:
-                async with host.open_session(None, caller, on_drain=lambda: None) as session:
+                async with host.open_session(None, caller) as session:
                     push = session.conductor.events.tell
                     push(SpeechStarted(at_ms=1000))
                     push(SpeechEnded(at_ms=3000))
@@ -239,7 +239,7 @@ def test_a_server_that_stops_lets_turns_end() -> None:
             assert now() < 2
 
         async def answer() -> None:
-            async with host.open_session(None, ANN) as session:
+            async with host.open_session(None, ANN, brief=True) as session:
                 told.append((await session.ask("Two")).text)
                 await asyncio.sleep(2)  # it is still being sent
 

@@ -123,7 +123,8 @@ class Host:
         speak: bool | None = None,
         conversations: Conversations | None = None,
         on_wait: Callable[[int], None] = lambda position: None,
-        on_drain: Callable[[], None] | None = None,
+        on_drain: Callable[[], None] = lambda: None,
+        brief: bool = False,
     ) -> AsyncGenerator[Session]:
         """Open a session: the one way for routes. Enter and leave it in one task, which is cancelled to end it.
 
@@ -136,8 +137,8 @@ class Host:
             speak: As of `Agent.session`.
             conversations: As of `Agent.session`: `Host.conversations`, where the session outlives its connection.
             on_wait: Given the position in the queue, from 1, whenever it changes.
-            on_drain: For sessions that last: called when the server begins to stop. Such a session, and one that is
-                kept, is ended once no turn runs; every other is waited for until it is left.
+            on_drain: Called when the server begins to stop. It ends the session once no turn runs.
+            brief: The session is for one answer, and is left when that was sent: the server waits for it.
 
         Raises:
             NotFound: There is no such agent.
@@ -155,12 +156,11 @@ class Host:
                 chosen = definition or self.agents[name]
                 if conversations is not None and chosen.name != name:
                     chosen = chosen.variant(name=name)
-                lasting = on_drain or (_nothing if conversations is not None else None)
                 async with (
                     chosen.session(
                         id=id, conversations=conversations, user=user or caller.name, speak=speak
                     ) as session,
-                    self.sessions.hold(session, name, caller, lasting, self._watchers) as opened,
+                    self.sessions.hold(session, name, caller, on_drain, brief, self._watchers) as opened,
                 ):
                     with self.metrics.session(name), log_session(opened):
                         yield session
@@ -275,10 +275,6 @@ class Host:
                     _log.error("%s is not ready: %s", name, error)
             else:
                 del self.missing[name]
-
-
-def _nothing() -> None:
-    pass
 
 
 async def _guarded(work: Coroutine[Any, Any, None]) -> None:

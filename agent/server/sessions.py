@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from math import inf
 
 from sayso.events import Event
 from sayso.outbox import Push
@@ -31,10 +30,11 @@ class OpenSession:
         agent: The agent's name.
         caller: Who opened it.
         task: What holds it; cancelled to end the session.
-        on_drain: Called when the server begins to stop; None: the session ends by itself once its answer is given.
+        on_drain: Called when the server begins to stop.
+        brief: It is for one answer, and ends by itself.
         opened_s: On the loop's clock.
         active_s: When the client sent something, or the session emitted something.
-        event_s: When the session emitted something; minus infinity: never.
+        event_s: When the session emitted something, or was opened.
         ended_by: Why the server ended it.
     """
 
@@ -42,7 +42,8 @@ class OpenSession:
     agent: str
     caller: Caller
     task: asyncio.Task[object]
-    on_drain: Callable[[], None] | None
+    on_drain: Callable[[], None]
+    brief: bool
     opened_s: float
     active_s: float
     event_s: float
@@ -50,8 +51,8 @@ class OpenSession:
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it lasts beyond its answers, no turn runs, and the events of the last one are under way."""
-        return self.on_drain is not None and not self.session.is_busy and _now() > self.event_s + LINGER_S
+        """Whether it may be ended: no turn runs, and the last one's events had time to be sent."""
+        return not self.brief and not self.session.is_busy and _now() > self.event_s + LINGER_S
 
     def end(self, error: ServerError) -> None:
         """Make the scope that holds the session raise ``error``."""
@@ -90,7 +91,8 @@ class OpenSessions:
         session: Session,
         agent: str,
         caller: Caller,
-        on_drain: Callable[[], None] | None,
+        on_drain: Callable[[], None],
+        brief: bool,
         watchers: Callable[[OpenSession], list[Push]],
     ) -> AsyncGenerator[OpenSession]:
         """Inside, the session is open and watched.
@@ -101,7 +103,7 @@ class OpenSessions:
         task = asyncio.current_task()
         assert task is not None
         cancelling, now_s = task.cancelling(), _now()
-        opened = OpenSession(session, agent, caller, task, on_drain, now_s, now_s, -inf)
+        opened = OpenSession(session, agent, caller, task, on_drain, brief, now_s, now_s, now_s)
         self._open[session.id] = opened
         session.conductor.events.watch(_watch(opened, watchers(opened)))
         try:
@@ -136,8 +138,7 @@ class OpenSessions:
         """
         begun_s = _now()
         for opened in self:
-            if opened.on_drain is not None:
-                opened.on_drain()
+            opened.on_drain()
         while True:
             for opened in self:
                 if opened.is_at_rest:

@@ -265,7 +265,7 @@ def _row(item: Item) -> tuple[str, str, bytes | None, int | None]:
 
 def _item(kind: str, content: str, pcm: bytes | None, sample_rate_hz: int | None) -> Item:
     fields: dict[str, Any] = json.loads(content)
-    if kind == "reply":
+    if "token_ids" in fields:
         fields["token_ids"] = tuple(fields["token_ids"])
     if pcm is not None and sample_rate_hz is not None:
         fields["audio"] = _audio(pcm, sample_rate_hz)

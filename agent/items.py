@@ -111,7 +111,8 @@ class AssistantReply:
 
     Attributes:
         text: The words that were heard (all of them, or those before an interruption).
-        token_ids: The exact ids that the model generated, where it exposes them; never re-rendered from text.
+        token_ids: The exact ids that the model generated in this round, its calls among them, where it exposes them
+            and all of them was heard; never re-rendered from text.
         interrupted: The user cut it off.
         id: As of a `UserInput`.
     """
@@ -124,11 +125,19 @@ class AssistantReply:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call the model made. ``arguments`` is what it wrote, parsed; validation comes later."""
+    """A call the model made.
+
+    Attributes:
+        call_id: Unique in the conversation.
+        name: The tool.
+        arguments: What the model wrote, parsed; validation comes later.
+        token_ids: As of an `AssistantReply`, where the round began with this call.
+    """
 
     call_id: str
     name: str
     arguments: JsonObject
+    token_ids: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from sayso.events import AudioDelta, TextDelta
 from sayso.history import Voiced, letters, reply_text
-from sayso.items import AssistantReply, Audio, Item
+from sayso.items import AssistantReply, Audio, Item, ToolCall
 
 
 class Reply:
@@ -56,6 +57,14 @@ class Reply:
         if self._words.strip():
             self._items.append(AssistantReply(self._words))
         self._words = ""
+
+    def end_round(self, start: int, token_ids: tuple[int, ...]) -> None:
+        """As `end_words`; the first item since ``start`` keeps the ids of all that the model generated in the round."""
+        self.end_words()
+        for at, item in enumerate(self._items[start:], start):
+            if isinstance(item, AssistantReply | ToolCall):
+                self._items[at] = replace(item, token_ids=token_ids)
+                return
 
     def _sound(self, audio: Audio, text: str, *, filler: bool) -> None:
         self.voiced.append(Voiced(text, round(audio.seconds * 1000), filler=filler))

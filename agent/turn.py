@@ -264,7 +264,7 @@ class Turn:
         )
         self._calls.clear()
         self._open.clear()
-        self._done = Done()
+        self._done, start = Done(), len(self.items)
         tools = self._new_round()
         try:
             async with tools, aclosing(self._model.respond(request)) as stream:
@@ -272,7 +272,7 @@ class Turn:
                     self._take(event, tools, allow_calls=calls)
                     if self._reaction is not None:
                         return ()
-                self._reply.end_words()
+                self._reply.end_round(start, self._done.token_ids)
                 self._emit_event(self._round_done())
                 for index in sorted(self._open):  # the stream broke off inside them
                     self._close(CallClose(index, None, ""), tools, allow_calls=True)

@@ -69,12 +69,14 @@ def event_from_json(found: dict[str, Any]) -> Event:
     return cast("Event", _made(kind, found))
 
 
-def item_to_json(item: Item) -> dict[str, Any]:
-    """An item as what `json.dumps` takes, with its ``type``."""
+def item_to_json(item: Item, *, whole: bool = True) -> dict[str, Any]:
+    """An item as what `json.dumps` takes, with its ``type``; its sound and token ids where the ``whole`` is wanted."""
     found: dict[str, Any] = {"type": _ITEM_TYPES[type(item)]}
     found |= {name: getattr(item, name) for name in _names(type(item))}
     if isinstance(item, UserInput) and item.audio is not None:
-        found["audio"] = audio_to_json(item.audio)
+        found["audio"] = audio_to_json(item.audio) if whole else None
+    if isinstance(item, AssistantReply | ToolCall) and not whole:
+        found["token_ids"] = ()
     return found
 
 

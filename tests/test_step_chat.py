@@ -290,7 +290,7 @@ def test_a_history_from_elsewhere_is_written_out(chat: ChatFormat) -> None:
         AssistantReply("Let me look."),
         CALLED,
         FOUND,
-        AssistantReply("Nothing.", token_ids=ids),
+        AssistantReply("Nothing.", token_ids=(chat.tokenizer.tts_start, *ids)),
         AssistantReply("A fixed line."),
         ASKED,
     ]
@@ -307,7 +307,9 @@ def test_a_history_from_elsewhere_is_written_out(chat: ChatFormat) -> None:
 
 def test_calls_in_the_ids_of_a_reply_are_not_written_twice(chat: ChatFormat) -> None:
     ids = tuple(spoken(chat, "Let me look.", call='<tool_call>function\nsearch\n{"query": "news"}</tool_call>'))
-    prompt = Transcript(chat).prompt([ASKED, AssistantReply("Let me look.", token_ids=ids), CALLED, FOUND])
+    prompt = Transcript(chat).prompt(
+        [ASKED, AssistantReply("Let me look.", token_ids=(chat.tokenizer.tts_start, *ids)), CALLED, FOUND]
+    )
     assert ids_of(prompt).count(151657) == 1
 
 

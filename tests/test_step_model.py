@@ -18,15 +18,17 @@ pytest.importorskip("onnx")
 
 import torch
 
-from sayso import Agent, tool
+from sayso import Agent, TurnPolicy, tool
 from sayso.errors import ModelMissingError, UsageError
-from sayso.items import Audio, UserInput
+from sayso.items import AssistantReply, Audio, ToolCall, UserInput
 from sayso.models.base import CallClose, CallOpen, Done, ModelEvent, ModelRequest, Speech, Text, Transcript
 from sayso.models.named import named
 from sayso.models.step_audio2.loaded import Options
 from sayso.models.step_audio2.model import StepAudio2Model
+from sayso.models.step_audio2.transcript import Transcript as Shown
 from sayso.testing import run
 from sayso.tools import Journal
+from sayso.turn_options import TurnOptions
 
 
 @tool(effect="read")
@@ -79,10 +81,11 @@ def test_a_round_streams_words_and_sound_and_the_exact_ids(tiny_checkpoint: Path
             first = await events_of(model, REQUEST)
             done = first[-1]
             ids = generated(model)
-            assert isinstance(done, Done) and len(ids) == done.completion_tokens == 30
+            assert isinstance(done, Done) and done.token_ids[1:] == ids  # behind <tts_start>
+            assert len(ids) == done.completion_tokens == 30
             assert any(isinstance(event, Text) for event in first)
             again = await events_of(model, replace(REQUEST, items=(UserInput("Hello there."),)))
-            assert again[-1] == Done(1, 30) and generated(model) == ids  # by its seed
+            assert again[-1] == replace(done, prompt_tokens=1) and generated(model) == ids  # by its seed
             await events_of(model, replace(REQUEST, seed=2))
             assert generated(model) != ids
 
@@ -223,3 +226,37 @@ def test_a_broken_checkpoint_is_told_when_it_is_asked(tmp_path: Path) -> None:
 
     with pytest.raises((UsageError, ModelMissingError), match=str(tmp_path)):
         real(main())
+
+
+def test_a_precision_that_is_none(tiny_checkpoint: Path) -> None:
+    async def main() -> None:
+        async with model_of(tiny_checkpoint, dtype="float8") as model:
+            with pytest.raises(UsageError, match=r"dtype='float8'.*bfloat16, float16, float32"):
+                await model.warm(REQUEST)
+
+    real(main())
+
+
+def test_a_conversation_from_another_process_is_shown_by_its_ids(tiny_checkpoint: Path) -> None:
+    """What a session kept of its rounds gives the very prompt that the process which made them would go on from."""
+
+    @tool(effect="read")
+    def echo(text: str) -> str:
+        """Say it again."""
+        return "again"
+
+    async def main() -> None:
+        async with model_of(tiny_checkpoint, max_tokens=60) as model:
+            agent = Agent(model=model, tools=[echo], seed=3, journal=Journal(), policy=TurnPolicy(max_rounds=1))
+            async with agent.session(speak=False) as session:
+                await session.ask("Hello", options=TurnOptions(tool_choice="required"))
+                await session.ask("And now?")
+                items = session.history
+            (_, here), loaded = model._talks[-1], await model._loaded.get()
+            there = Shown(loaded.chat, agent.instructions, agent.registry.specs)
+            more = [*items, UserInput("Go on.")]
+            assert any(isinstance(item, ToolCall) for item in items)
+            assert any(isinstance(item, AssistantReply) and item.token_ids for item in items)
+            assert [*there.prompt(more)] == [*here.prompt(more)]
+
+    real(main())

@@ -246,7 +246,7 @@ def test_a_round_may_be_cut_at_any_moment(small_checkpoint: Path) -> None:
 def test_two_sessions_of_an_agent_one_of_which_is_interrupted(small_checkpoint: Path) -> None:
     async def main() -> None:
         async with model_of(small_checkpoint, max_tokens=60) as model:
-            agent = Agent(model=model, instructions="", journal=Journal())
+            agent = Agent(model=model, instructions="", journal=Journal(), seed=1)
             async with agent.session() as one, agent.session(speak=False) as other:
                 for turn in range(4):
                     asked = asyncio.create_task(one.ask(f"Question {turn}" if turn % 2 else noise(0.4)))

@@ -169,11 +169,14 @@ class Done:
         prompt_tokens: Tokens prefilled for this round (not those reused from a cache).
         completion_tokens: Tokens generated.
         truncated: The answer was cut off at the most tokens that it may have.
+        token_ids: The exact generated ids where the model exposes them: what history is shown with later, in another
+            process too.
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     truncated: bool = False
+    token_ids: tuple[int, ...] = ()
     type: Literal["done"] = "done"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -87,7 +87,8 @@ class Loaded:
         token2wav: Speaks; a thread for each stream, so that those of several sessions are run together.
         grammars: Compiles the tools' schemas.
         vocab_size: Width of the logits.
-        room: Positions that a prompt may take: the rest of a conversation's cache is for the answer.
+        max_length: Positions of a conversation's cache.
+        room: Of those, how many a prompt may take: the rest is for the answer.
         clips: The voices; the first is the default.
         sounds: What was heard; used in one thread.
     """
@@ -99,6 +100,7 @@ class Loaded:
     token2wav: Token2Wav
     grammars: Grammars
     vocab_size: int
+    max_length: int
     room: int
     clips: Mapping[str, Path]
     sounds: Sounds = field(init=False)
@@ -163,6 +165,8 @@ def load_all(options: Options) -> Loaded:
         UsageError: A file is not what it should be, or there is no such device, or too little memory on it.
     """
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if options.dtype not in get_args(Dtype):
+        raise UsageError(f"Options has dtype={options.dtype!r}.", f"Use {', '.join(get_args(Dtype))}.")
     dtype: torch.dtype = getattr(torch, options.dtype)
     tokenizer = Tokenizer.load(options.folder)
     config = StepAudio2Config.read(options.folder).decoder
@@ -187,6 +191,7 @@ def load_all(options: Options) -> Loaded:
             close_id=tokenizer.tool_call_end,
         ),
         vocab_size=network.vocab_size,
+        max_length=length,
         room=length - min(options.max_tokens, length // 4),
         clips={voice.name: voice.clip for voice in voices_of(options.folder) if voice.clip is not None},
     )

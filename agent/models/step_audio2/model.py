@@ -12,6 +12,7 @@ from typing import Final
 
 from sayso.engine.cache import keys_of
 from sayso.engine.request import GREEDY, Generation, Guide, Prompt, Sampling, Usage
+from sayso.errors import UsageError
 from sayso.items import Audio, UserInput
 from sayso.models.base import Done, ModelEvent, ModelRequest, Profile, Speech, Thinking
 from sayso.models.base import Transcript as Heard
@@ -27,6 +28,7 @@ from sayso.models.step_audio2.thought import Thought
 from sayso.models.step_audio2.token2wav import SAMPLE_RATE_HZ, Voice
 from sayso.models.step_audio2.token2wav.stream import Stream
 from sayso.models.step_audio2.transcript import Transcript
+from sayso.models.transcription import PLAIN, Segment, Task, each_piece
 from sayso.prompts import load as load_prompt
 from sayso.streams import pushed
 
@@ -59,6 +61,7 @@ class StepAudio2Model:
             keeps_audio=True,
             rolls_back=True,
             thinks=kind == "think",
+            transcribes=kind != "base",
             overhears_s=PIECE_SECONDS,
             sample_rate_hz=SAMPLE_RATE_HZ,
             voices=tuple(voice.name for voice in voices),
@@ -121,6 +124,20 @@ class StepAudio2Model:
             stream.cancel()
             loaded.engine.release(request.session)
 
+    async def transcribe(self, audio: Audio, task: Task = PLAIN) -> AsyncGenerator[Segment, None]:
+        """Write down ``audio`` piece by piece; within a piece it knows no times, and it does not tell the language.
+
+        Raises:
+            UsageError: It does not translate.
+        """
+        if task.translate:
+            raise UsageError(f"{self.profile.name} writes down what is said, and translates nothing.", "Use Whisper.")
+        loaded = await self._loaded.get()
+        async with aclosing(each_piece(audio)) as found:
+            async for start_s, piece in found:
+                if text := await self._recognise(loaded, piece):
+                    yield Segment(text, start_s, start_s + piece.seconds, task.language)
+
     async def aclose(self) -> None:
         """Free the model. Idempotent."""
         if self._loaded.is_loaded:
@@ -164,6 +181,8 @@ class StepAudio2Model:
             Done(
                 thought.prefilled_tokens + stream.usage.prefilled_tokens,
                 thought.generated_tokens + stream.usage.generated_tokens,
+                truncated=len(ids) >= generation.max_tokens and ids[-1] not in generation.stop_ids,
+                token_ids=(*loaded.chat.begin(opening), *ids),
             )
         )
 
@@ -176,7 +195,7 @@ class StepAudio2Model:
         prompt has no thought, rolls it back.
         """
         thought = Thought(loaded.tokenizer)
-        room = self.options.max_length - len(keys_of(generation.prompt))
+        room = loaded.max_length - len(keys_of(generation.prompt))
         budget = min(request.thinking, room // 2)  # an answer has to follow
         usage = Usage()
         if budget > 0:

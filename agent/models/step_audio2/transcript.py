@@ -124,6 +124,10 @@ class Transcript:
         generated = self._generated
         if generated is not None and generated.at == at and (ids := self._heard(run, generated)) is not None:
             return self._chat.reply(ids, generated.opening)
+        kept = next((item for item in run if item.token_ids), None)
+        calls_made = sum(isinstance(item, ToolCall) for item in run)
+        if kept is not None and calls_made and kept.token_ids.count(self._chat.tokenizer.tool_call) == calls_made:
+            return self._reply(kept)  # the calls are in it, and what was said behind them
         first = next((place for place, item in enumerate(run) if isinstance(item, ToolCall)), len(run))
         replies = [item for item in run[:first] if isinstance(item, AssistantReply)]
         calls = [item for item in run[first:] if isinstance(item, ToolCall)]
@@ -135,20 +139,18 @@ class Transcript:
             *(token_id for reply in after for token_id in self._reply(reply)),
         ]
 
-    def _reply(self, reply: AssistantReply) -> list[int]:
+    def _reply(self, made: _Made) -> list[int]:
         """A message whose ids came with the item, or of its words."""
-        tokenizer = self._chat.tokenizer
-        if not reply.token_ids:
-            return self._chat.message("assistant", reply.text.strip())
-        speaking = any(map(tokenizer.is_code, reply.token_ids))
-        ids = closed(tokenizer, reply.token_ids, speaking=speaking)
+        tokenizer, ids = self._chat.tokenizer, made.token_ids
+        if not ids:
+            return self._chat.message("assistant", made.text.strip() if isinstance(made, AssistantReply) else "")
+        speaking = ids[0] == tokenizer.tts_start
+        ids = closed(tokenizer, ids[speaking:], speaking=speaking)
         return self._chat.reply(ids, "speak" if speaking else "write")
 
     def _calls(self, spoken: AssistantReply | None, calls: Sequence[ToolCall]) -> list[int]:
         """A message of calls whose ids are not known, behind the words that came before them."""
         tokenizer = self._chat.tokenizer
-        if spoken is not None and tokenizer.tool_call in spoken.token_ids:
-            return self._reply(spoken)  # the calls are in it
         message = self._chat.header("assistant") if spoken is None else self._reply(spoken)[:-1]
         for call in calls:
             message += self._chat.call(call.name, call.arguments)

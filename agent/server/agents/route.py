@@ -205,13 +205,12 @@ async def cancel_call(name: Name, id: Id, call_id: CallId, request: Request, cal
 
 @router.get("/{name}/sessions/{id}/history")
 async def get_history(name: Name, id: Id, request: Request, caller: CalledBy) -> History:
-    """What was said and done, as the model is shown it; sound is left out."""
+    """What was said and done, as the model is shown it; sound and token ids are left out."""
     hosting = hosting_of(request)
     hosting.saved(name, id, caller)
     live = hosting.live(id)
     items = live.session.history if live is not None else hosting.conversations.items(id)
-    shown = [item_to_json(item) for item in items]
-    return History.model_validate({"items": [{**item, "audio": None} if "audio" in item else item for item in shown]})
+    return History.model_validate({"items": [item_to_json(item, whole=False) for item in items]})
 
 
 @router.get("/{name}/sessions/{id}/calls")

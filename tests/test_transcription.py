@@ -14,7 +14,7 @@ from sayso.items import Audio
 from sayso.models.base import Profile
 from sayso.models.cascade import CascadeModel
 from sayso.models.parts import Part
-from sayso.models.transcription import Segment, Task, Word, joined, pieces, separator, transcribe
+from sayso.models.transcription import Segment, Task, Transcribing, Word, joined, pieces, separator, transcribe
 from sayso.models.whisper import Recognition
 from sayso.speech.audio import concatenate, load
 from sayso.testing import run
@@ -155,3 +155,25 @@ def test_whisper_knows_when_words_were_said(model_path: Any) -> None:
     assert ears.write_down(silence(2, 16_000), Task(times=True)) == []
     with pytest.raises(UsageError, match="does not translate"):
         ears.write_down(audio, Task(translate=True))
+
+
+def test_step_audio_writes_down_what_it_hears(tiny_checkpoint: Path) -> None:
+    pytest.importorskip("torch")
+    from sayso.models.step_audio2.loaded import Options
+    from sayso.models.step_audio2.model import StepAudio2Model
+
+    async def main() -> None:
+        options = Options(tiny_checkpoint, device="cpu", dtype="float32", max_tokens=30, max_length=1024, sessions=2)
+        model = StepAudio2Model(options)
+        try:
+            assert model.profile.transcribes and isinstance(model, Transcribing)
+            audio = said(1)
+            found = await transcribe(model, audio, Task(language="en"))
+            for segment in found.segments:  # its weights are random: what holds whatever it writes
+                assert 0 <= segment.start_s < segment.end_s <= audio.seconds
+            with pytest.raises(UsageError, match="translates nothing"):
+                await transcribe(model, audio, Task(translate=True))
+        finally:
+            await model.aclose()
+
+    run(main(), virtual=False)

@@ -83,7 +83,7 @@ class Gate:
             log_event(
                 _log,
                 "request",
-                logging.DEBUG if scope["path"] in QUIET and status in (200, 503) else logging.INFO,
+                _level(scope["path"], status),
                 method=scope["method"],
                 path=scope["path"],
                 status=status or "left",
@@ -162,6 +162,10 @@ def limit_body(scope: Scope, receive: Receive, most: int) -> Receive:
         return message
 
     return limited
+
+
+def _level(path: str, status: int) -> int:
+    return logging.DEBUG if path in QUIET and status in (200, 503) else logging.INFO
 
 
 def _name(host: str) -> str:

@@ -54,7 +54,8 @@ def refused(client: Client, message: str | bytes) -> Any:
         ('{"type": "session.update", "session": {"instructions": 3}}', "invalid_type", "session.instructions"),
         ('{"type": "session.update", "session": {"voice": 3, "audio": 3}}', "invalid_type", "session.audio"),
         (
-            '{"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 8000}}}}}',
+            '{"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcm",'
+            ' "rate": 8000}}}}}',
             "invalid_value",
             "session.audio.input.format.rate",
         ),

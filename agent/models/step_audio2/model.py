@@ -182,6 +182,7 @@ class StepAudio2Model:
                 thought.prefilled_tokens + stream.usage.prefilled_tokens,
                 thought.generated_tokens + stream.usage.generated_tokens,
                 truncated=len(ids) >= generation.max_tokens and ids[-1] not in generation.stop_ids,
+                token_ids=(*loaded.chat.begin(opening), *ids),
             )
         )
 
@@ -194,7 +195,7 @@ class StepAudio2Model:
         prompt has no thought, rolls it back.
         """
         thought = Thought(loaded.tokenizer)
-        room = self.options.max_length - len(keys_of(generation.prompt))
+        room = loaded.max_length - len(keys_of(generation.prompt))
         budget = min(request.thinking, room // 2)  # an answer has to follow
         usage = Usage()
         if budget > 0:

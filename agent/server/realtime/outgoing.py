@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass
 from uuid import uuid4
@@ -13,8 +14,12 @@ from sayso.items import JsonObject
 from sayso.server.errors import LimitReached
 from sayso.server.realtime.sound import to_base64
 
-MAX_QUEUED_BYTES = 16 << 20
-"""Four minutes of speech as PCM: a reader who is so far behind does not come back."""
+MAX_QUEUED_BYTES = 8 << 20
+"""Two minutes of speech as PCM."""
+STALLED_S = 5.0
+"""A reader who is so far behind, and took nothing for so long, does not come back."""
+FACTOR = 4
+"""So many times as much is too much whatever the reader does."""
 
 
 class SlowReader(LimitReached):
@@ -76,13 +81,14 @@ class Outgoing:
     """The way out of one connection. One task reads it with `next`.
 
     Args:
-        limit_bytes: Of what waits.
+        limit_bytes: Of what waits where nothing is taken for `STALLED_S`; it never is more than `FACTOR` times that.
     """
 
     def __init__(self, limit_bytes: int = MAX_QUEUED_BYTES) -> None:
         self._limit = limit_bytes
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
+        self._taken_s = 0.0
         self._woken: asyncio.Future[None] | None = None
         self._error: SlowReader | None = None
         self._prefix = f"event_{uuid4().hex[:12]}"
@@ -138,6 +144,7 @@ class Outgoing:
     def _take(self) -> str:
         one = self._waiting.popleft()
         self._bytes -= len(one.text)
+        self._taken_s = time.monotonic()
         if one.heard is not None:
             one.heard.sent_ms += one.length_ms
         return one.text
@@ -147,7 +154,9 @@ class Outgoing:
             return
         self._waiting.append(one)
         self._bytes += len(one.text)
-        if self._bytes > self._limit:
+        if not self._bytes - len(one.text):
+            self._taken_s = time.monotonic()  # it had nothing to take
+        if self._bytes > self._limit and self._is_too_much:
             self._error = SlowReader(
                 f"{self._bytes >> 20} MiB wait to be read.", "Read faster, or ask for shorter responses."
             )
@@ -155,6 +164,10 @@ class Outgoing:
             self._bytes = 0
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
+
+    @property
+    def _is_too_much(self) -> bool:
+        return self._bytes > FACTOR * self._limit or time.monotonic() - self._taken_s > STALLED_S
 
     def _new_id(self) -> str:
         self._count += 1

@@ -263,3 +263,18 @@ def test_the_rest_of_a_text_is_a_grammar_of_its_own() -> None:
 )
 def test_a_cut_falls_where_a_token_ends(certain: str, string_follows: bool, kept: str) -> None:
     assert certain[: natural_cut(certain, string_follows)] == kept
+
+
+def test_a_large_set_is_no_large_grammar() -> None:
+    values = [f"value {number}" for number in range(40)]
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "array", "uniqueItems": True, "items": {"enum": values}}},
+        "required": ["a"],
+    }
+    grammar = turn_grammar([ToolSpec("pick", "Pick some.", schema)], speech=False)
+    assert len(lark(grammar)) < 1_000_000
+    for chosen, fits in ((values[:8], True), ([values[3], values[30]], True), ([values[3], values[3]], False)):
+        walker = Walker(grammar)
+        walker.feed('pick","arguments":' + compact({"a": chosen}) + "}")
+        assert walker.dead != fits

@@ -513,6 +513,12 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [  # what is sent, the field, w
     ({"tools": [{"type": "function", "function": {
         "name": "x", "parameters": {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}}}]},
      "tools.0.function.parameters", "has no '#/\\$defs/b'"),
+    ({"tools": [{"type": "function", "function": {"name": "x", "parameters": {"type": "object", "$ref": "#"}}}]},
+     "tools.0.function.parameters", "itself without end"),
+    ({"tools": [{"type": "function", "function": {"name": "x", "parameters": {
+        "type": "object", "properties": {"a": {"$ref": "#/$defs/a"}},
+        "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}}}}]},
+     "tools.0.function.parameters", "itself without end"),
 ]  # fmt: skip
 
 

@@ -149,11 +149,29 @@ class _Schema:
         if fixed:
             return _array(fixed[:least], fixed[least:], 0, 0, Lit("null"))
         if schema.get("uniqueItems") and (values := self._values(schema.get("items"))):
-            return Alt(tuple(_distinct(values, count) for count in range(least, min(most, len(values)) + 1)))
+            return Alt(tuple(self._distinct(values, count) for count in range(least, min(most, len(values)) + 1)))
         item = self.node(schema.get("items"))
         if schema.get("uniqueItems"):
             most = max(least, min(most, 1))  # no grammar can compare free values
         return _array((), (), least, most, item)
+
+    def _distinct(self, values: Sequence[Any], count: int) -> Node:
+        """``count`` different values, in the order of the enumeration."""
+        if count == 0:
+            return Lit("[]")
+        known: dict[tuple[int, int], Node] = {}
+
+        def choose(start: int, left: int) -> Node:
+            """``left`` of the values from ``start`` on; a rule each, or there would be one text for each set."""
+            if (start, left) not in known:
+                options: list[Node] = []
+                for at in range(start, len(values) - left + 1):
+                    head = Lit(compact(values[at]))
+                    options.append(head if left == 1 else Seq((head, Lit(","), choose(at + 1, left - 1))))
+                known[start, left] = self._shared(Alt(tuple(options)))
+            return known[start, left]
+
+        return Seq((Lit("["), choose(0, count), Lit("]")))
 
     def _values(self, schema: Any) -> list[Any]:
         """The values of an enumeration, through one reference."""
@@ -238,18 +256,3 @@ def _array(first: tuple[Node, ...], optional: tuple[Node, ...], least: int, most
 def _exactly(items: Sequence[Node]) -> Node:
     parts = [part for item in items for part in (Lit(","), item)][1:]
     return Seq((Lit("["), *parts, Lit("]")))
-
-
-def _distinct(values: Sequence[Any], count: int) -> Node:
-    """``count`` different values, in the order of the enumeration."""
-    if count == 0:
-        return Lit("[]")
-    return Seq((Lit("["), _choose(values, count), Lit("]")))
-
-
-def _choose(values: Sequence[Any], count: int) -> Node:
-    options: list[Node] = []
-    for at in range(len(values) - count + 1):
-        head = Lit(compact(values[at]))
-        options.append(head if count == 1 else Seq((head, Lit(","), _choose(values[at + 1 :], count - 1))))
-    return Alt(tuple(options))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
+from sayso.errors import UsageError
 from sayso.items import ToolCall, ToolSpec, UserInput
 from sayso.models.base import Done, ModelEvent, ModelRequest
 from sayso.models.call_parser import CONSTRAINED, CONSTRAINED_PREFIX, CallParser
@@ -164,8 +165,14 @@ class LlamaModel:
         speech = not (request.force_call and tools)
         if speech and request.answer_schema is not None:
             tools, speech = (*tools, *answer_form(request.answer_schema)), False
-        grammar = turn_grammar(tools, speech=speech)
-        text = lark(grammar)
+        try:
+            grammar = turn_grammar(tools, speech=speech)
+            text = lark(grammar)
+        except RecursionError:
+            raise UsageError(
+                "The tools cannot be made a grammar: a schema refers to itself without end, or has too many fields.",
+                "Make the schemas of the tools smaller.",
+            ) from None
         if self._known_grammars and "%json" not in text:
             return grammar
         if len(self._known_grammars) > KNOWN_GRAMMARS:  # tools may come from clients

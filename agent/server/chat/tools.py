@@ -121,24 +121,56 @@ def _answer_schema(body: ChatRequest, agent: Agent) -> JsonObject | None:
 
 
 def _check_references(schema: JsonObject, param: str) -> None:
-    """Refuse references that lead nowhere."""
+    """Refuse references that lead nowhere, and those that come back without anything in between."""
     waiting: list[Any] = [schema]
+    nodes: list[JsonObject] = []
     while waiting:
         node = waiting.pop()
-        if isinstance(node, dict):
+        if isinstance(node, list):
+            waiting += cast("list[Any]", node)
+        elif isinstance(node, dict):
             fields = cast("JsonObject", node)
+            nodes.append(fields)
             waiting += fields.values()
             reference = fields.get("$ref")
-            if isinstance(reference, str) and not _leads_somewhere(schema, reference):
+            if isinstance(reference, str) and _target(schema, reference) is None:
                 raise InvalidRequest(f"The schema has no {reference!r}.", param=param)
-        elif isinstance(node, list):
-            waiting += cast("list[Any]", node)
+    if _comes_back(schema, nodes):
+        raise InvalidRequest("The schema refers to itself without end.", param=param)
 
 
-def _leads_somewhere(schema: JsonObject, reference: str) -> bool:
+def _comes_back(schema: JsonObject, nodes: list[JsonObject]) -> bool:
+    """Whether one of them stands for itself, by references and alternatives alone. Each is looked at once."""
+    over: set[int] = set()
+    for start in nodes:
+        path, trail = {id(start)}, [(id(start), iter(_stands_for(schema, start)))]
+        while trail and id(start) not in over:
+            at, options = trail[-1]
+            option = next(options, None)
+            if option is None:
+                path.discard(at)
+                over.add(at)
+                trail.pop()
+            elif id(option) in path:
+                return True
+            elif id(option) not in over:
+                path.add(id(option))
+                trail.append((id(option), iter(_stands_for(schema, option))))
+    return False
+
+
+def _stands_for(schema: JsonObject, node: JsonObject) -> list[JsonObject]:
+    found: list[Any] = [_target(schema, node["$ref"])] if isinstance(node.get("$ref"), str) else []
+    for key in ("anyOf", "oneOf", "allOf"):
+        options = node.get(key)
+        found += cast("list[Any]", options) if isinstance(options, list) else []
+    return [option for option in found if isinstance(option, dict)]
+
+
+def _target(schema: JsonObject, reference: str) -> JsonObject | None:
     target: Any = schema
     for key in reference.removeprefix("#").split("/")[1:]:
         target = cast("JsonObject", target).get(key.replace("~1", "/").replace("~0", "~"), None)
         if not isinstance(target, dict):
-            return False
-    return True
+            return None
+    return target

@@ -273,7 +273,7 @@ def test_an_hour_of_silence_and_a_flood_of_sound_take_no_memory() -> None:
     async def script(client: Client) -> None:
         minute = base64_of(pcm(60.0))
         await client.send("input_audio_buffer.append", audio=minute)
-        assert client.rest() == [] and client.connection.input.position_ms == 60_000
+        assert client.rest() == []
         await client.send("session.update", session={"audio": {"input": {"turn_detection": None}}})
         for _ in range(6):
             await client.send("input_audio_buffer.append", audio=minute)

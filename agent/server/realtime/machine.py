@@ -85,6 +85,7 @@ class Connection:
         self._conversation_id = shown_items.new_id("conv")
         self._last: Response | None = None
         self._idle: asyncio.TimerHandle | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     @property
     def config(self) -> SessionConfig:
@@ -95,11 +96,6 @@ class Connection:
     def busy(self) -> bool:
         """Whether a response of the conversation is being made."""
         return self._responder.active is not None
-
-    @property
-    def input(self) -> Input:
-        """The user's side; a transport that has sound itself gives it to `Input.hear_bytes` or `Input.hear`."""
-        return self._input
 
     async def __aenter__(self) -> Connection:
         """Tell that the session is there."""
@@ -145,6 +141,19 @@ class Connection:
 
     async def receive(self, message: str | bytes) -> None:
         """A message of the client. What is wrong with it is told by an ``error`` event."""
+        async with self._one_at_a_time:
+            await self._receive(message)
+
+    async def hear(self, data: bytes) -> None:
+        """The next sound in the input format, cut anywhere, from a transport that carries it beside the messages."""
+        async with self._one_at_a_time:
+            try:
+                await self._input.hear_bytes(data)
+                self._look_for_words()
+            except SaysoError as error:
+                self._out.send(error_event(error))
+
+    async def _receive(self, message: str | bytes) -> None:
         event_id = None
         try:
             if isinstance(message, bytes):
@@ -193,8 +202,11 @@ class Connection:
 
     async def clear_output(self) -> None:
         """Stop playing (``output_audio_buffer.clear``), for transports that play."""
-        if self._responder.active is not None:
-            await self._responder.interrupt(self._responder.active, self._played_ms())
+        async with self._one_at_a_time:
+            if self._responder.active is not None:
+                await self._responder.interrupt(self._responder.active, self._played_ms())
+            else:
+                await self._session.interrupt(self._played_ms())
 
     async def _respond(self, asked: protocol.ResponseOptions | None) -> None:
         self._stop_idle()

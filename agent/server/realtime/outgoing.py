@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -107,7 +108,11 @@ class Outgoing:
             response_id: Of a delta: it is dropped with the rest of a response that was cut off.
         """
         event.setdefault("event_id", self._new_id())
-        self._put(_Waiting(orjson.dumps(event).decode(), response_id))
+        try:
+            text = orjson.dumps(event).decode()
+        except TypeError:  # half a surrogate pair, as a model may write it
+            text = json.dumps(event)
+        self._put(_Waiting(text, response_id))
 
     def send_audio(self, delta: AudioDelta, data: bytes, length_ms: float) -> None:
         """Send a piece of sound; no object is made of it on the way."""

@@ -21,6 +21,7 @@ from sayso.server.realtime.session_config import SessionConfig, checked_format, 
 from sayso.server.realtime.turn_view import Turn, TurnView
 from sayso.server.voices import voice_for
 from sayso.session import Session
+from sayso.settings import redact
 from sayso.tools.tool import Tool
 from sayso.turn_options import TurnOptions
 from sayso.turns import Work
@@ -208,7 +209,7 @@ class Responder:
 
     def _goes_on(self, turn: Turn, asked: ResponseOptions | None) -> bool:
         """Whether the turn can be gone on with as it is: all results are there, and nothing else is asked."""
-        plain = asked is None or asked.model_fields_set <= {"metadata", "conversation"}
+        plain = asked is None or not asked.model_dump(exclude_none=True, exclude={"metadata", "conversation"})
         return plain and not self.touched and all(output is not None for output in turn.parked.values())
 
     def _continue(self, turn: Turn, terms: Terms) -> None:
@@ -224,7 +225,7 @@ class Responder:
         except AssertionError:
             raise  # a test's
         except Exception as error:
-            response.fail(str(error))  # unless it told so already
+            response.fail(redact(str(error)))  # unless it told so already
             self._ended(response)
         self._told.turn_ended()
 
@@ -241,7 +242,7 @@ class Responder:
                     await session.interrupt()
                     turn.cancel()
         except Exception as error:
-            response.fail(str(error))
+            response.fail(redact(str(error)))
         finally:
             response.cut_off("client_cancelled")
             del self._beside[response.id]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from uuid import uuid4
 
-from sayso.events import AudioDelta, CallFinished, CallReady, CallStarted, Event, Heard, RoundDone, TextDelta, TurnDone
+from sayso.events import AudioDelta, CallFinished, CallReady, CallStarted, Event, RoundDone, TextDelta, TurnDone
 from sayso.items import Audio, Item, ToolCall, ToolOutput
 
 Reason: TypeAlias = Literal["stop", "length", "tool_calls"]
@@ -129,7 +129,7 @@ class _Ledger:
                 self._prompt_tokens += event.prompt_tokens
                 self._completion_tokens += event.completion_tokens
                 self.truncated = event.truncated
-            case Heard() | _:
+            case _:
                 pass
 
     @property

@@ -1,0 +1,1 @@
+"""Evaluations: scripted conversations with an agent, by text or by voice, checked and counted."""

@@ -63,7 +63,7 @@ class Outbox:
         """The turn counts: what it emitted so far is handed on."""
         held, self._held = self._held, None
         for event in held or ():
-            self._deliver(event)
+            self._deliver(replace(event, seq=self._next_seq()))
 
     def drop(self) -> None:
         """The turn never happened."""
@@ -74,24 +74,26 @@ class Outbox:
         if self._held is None:
             self.tell(event)
         else:
-            self._held.append(self._stamped(event))
+            self._held.append(self._stamped(event, seq=0))
 
     def tell(self, event: Event) -> None:
         """An event that belongs to no turn."""
-        self._deliver(self._stamped(event))
+        self._deliver(self._stamped(event, self._next_seq()))
 
-    def _stamped(self, event: Event) -> Event:
-        return replace(event, turn=self.turn, generation=self.generation, time_s=self._now())
+    def _stamped(self, event: Event, seq: int) -> Event:
+        return replace(event, turn=self.turn, generation=self.generation, seq=seq, time_s=self._now())
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
 
     def _deliver(self, event: Event) -> None:
-        self._seq += 1
-        numbered = replace(event, seq=self._seq)
         for watcher in self._watchers:
-            watcher(numbered)
+            watcher(event)
         if self._pushes:
-            self._pushes[-1](numbered)
+            self._pushes[-1](event)
             return
-        self._unsent.append(numbered)
+        self._unsent.append(event)
         if isinstance(event, CallProgress):
             known = [at for at, old in enumerate(self._unsent) if _is_progress(old, event.call_id)]
             if len(known) > KEPT_PROGRESS:

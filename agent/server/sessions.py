@@ -176,7 +176,7 @@ def stopping() -> SessionEnded:
 
 def _watch(opened: OpenSession, watchers: list[Push]) -> Push:
     def watch(event: Event) -> None:
-        opened.active_s = opened.event_s = _now()
+        opened.active_s = opened.event_s = event.time_s  # the loop's clock too
         for watcher in watchers:
             try:
                 watcher(event)

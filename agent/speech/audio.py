@@ -154,8 +154,10 @@ def concatenate(pieces: Iterable[Audio]) -> Audio:
 
 def to_pcm16(audio: Audio) -> bytes:
     """The samples as signed 16-bit little-endian integers; what lies beyond [-1, 1] is clipped, NaN becomes 0."""
-    within = np.nan_to_num(np.clip(audio.samples, -1, 1))
-    return np.minimum(np.rint(within * np.float32(32768)), 32767).astype("<i2").tobytes()
+    samples = audio.samples
+    if len(samples) and not (samples.min() >= -1 and samples.max() <= 1):  # seldom; NaN is neither
+        samples = np.nan_to_num(np.clip(samples, -1, 1))
+    return np.minimum(np.rint(samples * np.float32(32768)), 32767).astype("<i2").tobytes()
 
 
 def from_pcm16(data: bytes | bytearray | memoryview, sample_rate_hz: int) -> Audio:

@@ -1,7 +1,7 @@
 """What a run leaves behind: `run.json` and one line of `units.jsonl` a unit. Written and read here and nowhere else.
 
-Two runs of the same scenarios with the same seed give the same lines, byte for byte, but for `UnitRecord.wall`: whatever
-may differ between them is in there.
+Two runs of the same scenarios with the same seed give the same lines, byte for byte, but for `Unit.wall`: whatever may
+differ between them is in there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckRecord:
+class Check:
     """What one check found.
 
     Attributes:
@@ -66,7 +66,7 @@ class ExpectedCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
+class Call:
     """A call that was made.
 
     Attributes:
@@ -89,7 +89,7 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TurnRecord:
+class Turn:
     """One turn as it went.
 
     Attributes:
@@ -109,7 +109,7 @@ class TurnRecord:
     heard: str = ""
     reply: str = ""
     interrupted: bool = False
-    calls: tuple[CallRecord, ...] = ()
+    calls: tuple[Call, ...] = ()
     expected_calls: tuple[ExpectedCall, ...] = ()
     no_calls: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict[str, float])
@@ -145,7 +145,7 @@ class ArgumentScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StateDifference:
+class StateDiff:
     """One place where the world is not as it should be; what is not there is None."""
 
     path: str
@@ -154,12 +154,12 @@ class StateDifference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StateRecord:
+class State:
     """The world after the conversation: its hash, the hash it should have, and the differences (100 at most)."""
 
     hash: str
     expected_hash: str | None = None
-    diff: tuple[StateDifference, ...] = ()
+    diff: tuple[StateDiff, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +172,7 @@ class FormatCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnitRecord:
+class Unit:
     """One scenario, run once.
 
     Attributes:
@@ -198,11 +198,11 @@ class UnitRecord:
     origin: Origin | None = None
     verdict: Verdict = "pass"
     void_reason: str = ""
-    checks: tuple[CheckRecord, ...] = ()
-    turns: tuple[TurnRecord, ...] = ()
+    checks: tuple[Check, ...] = ()
+    turns: tuple[Turn, ...] = ()
     triggers: tuple[Trigger, ...] = ()
     arguments: tuple[ArgumentScore, ...] = ()
-    state: StateRecord | None = None
+    state: State | None = None
     format: FormatCounts = FormatCounts()
     numbers: dict[str, float] = field(default_factory=dict[str, float])
     audio: str | None = None
@@ -234,7 +234,7 @@ class AgentFingerprint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
+class Run:
     """What is constant in a run: `run.json`.
 
     Attributes:
@@ -260,16 +260,16 @@ class RunRecord:
     complete: bool = False
 
 
-_UNIT: Final = TypeAdapter(UnitRecord)
-_RUN: Final = TypeAdapter(RunRecord)
+_UNIT: Final = TypeAdapter(Unit)
+_RUN: Final = TypeAdapter(Run)
 
 
-def unit_to_line(unit: UnitRecord) -> bytes:
+def unit_to_line(unit: Unit) -> bytes:
     """A unit as its line, with the line's end."""
     return _UNIT.dump_json(unit) + b"\n"
 
 
-def unit_from_line(line: str | bytes) -> UnitRecord:
+def unit_from_line(line: str | bytes) -> Unit:
     """The unit of a line. Fields that are not known are passed over: a newer version may write more.
 
     Raises:
@@ -281,14 +281,14 @@ def unit_from_line(line: str | bytes) -> UnitRecord:
         raise UsageError(f"This is no unit: {_first(error)}.", "Was it written by `sayso eval run`?") from error
 
 
-def append_unit(file: IO[bytes], unit: UnitRecord) -> None:
+def append_unit(file: IO[bytes], unit: Unit) -> None:
     """Write a unit behind the others and make sure that it is on the disk."""
     file.write(unit_to_line(unit))
     file.flush()
     os.fsync(file.fileno())
 
 
-def read_units(run: Path) -> Iterator[UnitRecord]:
+def read_units(run: Path) -> Iterator[Unit]:
     """The units of a run, in the order in which they ended. A last line that was cut off by a crash is passed over.
 
     Raises:
@@ -307,7 +307,7 @@ def read_units(run: Path) -> Iterator[UnitRecord]:
                 raise UsageError(f"{path}:{number}: {error.args[0]}", error.hint) from error
 
 
-def write_run(folder: Path, run: RunRecord) -> None:
+def write_run(folder: Path, run: Run) -> None:
     """Write `run.json`, whole or not at all."""
     target = folder / RUN
     partial = folder / f".{RUN}"
@@ -315,7 +315,7 @@ def write_run(folder: Path, run: RunRecord) -> None:
     os.replace(partial, target)
 
 
-def read_run(folder: Path) -> RunRecord:
+def read_run(folder: Path) -> Run:
     """The `run.json` of a run.
 
     Raises:

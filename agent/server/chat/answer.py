@@ -87,7 +87,7 @@ class Job:
             body = self.body
             user = None if body.user is None else f"{self.caller.id}:{body.user}"
             async with self.host.open_session(
-                self.name, self.caller, definition=self.definition, user=user, speak=body.speaks
+                self.name, self.caller, definition=self.definition, user=user, speak=body.speaks, brief=True
             ) as session:
                 reader = Reader(self.definition.voice_model, self.memory, self.caller.id)
                 session.add(*await reader.items(body.messages))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ class TurnTaking:
         answers: Whether what was said is answered by itself; where not, it is added to the conversation.
         new_id: Makes the id of each thing said (`sayso.items.UserInput.id`).
         options: What is different in a turn that answers; asked as it begins.
+        has_finished: Asked in a pause, with what was said so far: a turn that is over need not wait for its silence.
     """
 
     ends: TurnEnds | None = None
@@ -44,6 +45,7 @@ class TurnTaking:
     answers: bool = True
     new_id: Callable[[], str] = lambda: ""
     options: Callable[[], TurnOptions | None] = lambda: None
+    has_finished: Callable[[Audio], Awaitable[bool]] | None = None
 
 
 class Live:
@@ -65,6 +67,7 @@ class Live:
         self._skipped_ms = 0  # of the stream, before the endpointer was last reset
         self._speaking = False
         self._attempt: asyncio.Event | None = None  # a turn that began in a pause: set once it counts
+        self._judging: asyncio.Task[bool] | None = None  # whether the pause is the turn's end
         self._overhearer = Overhearer(conductor.model)
 
     async def __aenter__(self) -> Live:
@@ -108,6 +111,7 @@ class Live:
             return
         for event in found:
             await self._take(event)
+        await self._heed_judge()
         if (seconds := self._endpointer.turn_seconds) and self._attempt is None:
             self._overhearer.hear(seconds, lambda: self._conductor.with_unheard(self._endpointer.so_far()))
 
@@ -123,7 +127,7 @@ class Live:
     def clear(self) -> None:
         """Forget what was said since the last turn."""
         self._skipped_ms += self._endpointer.position_ms
-        self._speaking = False
+        self._speaking, self._judging = False, None
         self._overhearer.drop()
         self._endpointer.reset()
 
@@ -154,15 +158,33 @@ class Live:
                 await self._yield_floor()
                 self._conductor.events.tell(SpeechStarted(at_ms=self._skipped_ms + found.at_ms))
             case SpeechPaused():
+                if self.taking.has_finished is not None:
+                    self._judging = self._turns.create_task(self._judge(self.taking.has_finished, found.audio))
                 if self.taking.answers and self._conductor.may_anticipate:
                     self._attempt = asyncio.Event()
                     await self._answer(found.audio, self._attempt)
             case SpeechResumed():
+                self._judging = None
                 await self._withdraw()
             case Utterance():
                 await self._end(found)
 
+    async def _heed_judge(self) -> None:
+        """End the turn where it was told meanwhile that it is over."""
+        if self._judging is not None and self._judging.done():
+            is_over, self._judging = self._judging.result(), None
+            for event in self._endpointer.end_turn() if is_over else ():
+                await self._take(event)
+
+    async def _judge(self, has_finished: Callable[[Audio], Awaitable[bool]], audio: Audio) -> bool:
+        try:
+            return await has_finished(audio)
+        except Exception:
+            _log.exception("whether the user has finished could not be told")
+            return False  # the silence tells
+
     async def _end(self, utterance: Utterance) -> None:
+        self._judging = None
         if utterance.forced:  # it may hold more than the pause did
             await self._withdraw()
         self._conductor.events.tell(SpeechEnded(at_ms=self._skipped_ms + utterance.end_ms))

@@ -169,7 +169,9 @@ def test_words_are_told_where_the_model_needs_none() -> None:
 
 
 @pytest.mark.parametrize("eagerness", ["low", "high"])
-def test_eagerness_is_a_length_of_silence(eagerness: str) -> None:
+def test_eagerness_is_a_length_of_silence(eagerness: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sayso.server.realtime.session_config.has_finished", lambda: None)
+
     async def script(client: Client) -> None:
         await speak(client, pcm(0.3, QUESTION, 0.9))
         assert ("input_audio_buffer.speech_stopped" in kinds(client.rest())) == (eagerness == "high")
@@ -179,6 +181,21 @@ def test_eagerness_is_a_length_of_silence(eagerness: str) -> None:
     detection = {"turn_detection": {"type": "semantic_vad", "eagerness": eagerness}}
     steps = [(None, [*hear("x"), *say("Nine.")])] * (2 if eagerness == "low" else 1)  # one of them in the pause
     talk(ScriptedModel(*steps), script, settings=detection)
+
+
+def test_a_model_may_tell_that_the_user_has_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def finished(audio: Audio) -> bool:
+        return True
+
+    monkeypatch.setattr("sayso.server.realtime.session_config.has_finished", lambda: finished)
+
+    async def script(client: Client) -> None:
+        await speak(client, pcm(0.3, QUESTION, 0.3))
+        assert "input_audio_buffer.speech_stopped" in kinds(client.rest())
+        await asyncio.sleep(1)
+
+    detection = {"turn_detection": {"type": "semantic_vad", "eagerness": "low"}}
+    talk(ScriptedModel((None, [*hear("x"), *say("Nine.")])), script, settings=detection)
 
 
 def test_ways_to_end_a_turn_change_in_mid_session() -> None:

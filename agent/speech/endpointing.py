@@ -213,6 +213,12 @@ class Endpointer:
             samples = self._resampler.resample_chunk(samples, last=False)
         return self._hear(samples)
 
+    def end_turn(self) -> list[SpeechEvent]:
+        """End a turn in its pause, before its silence is long enough: something else knows that it is over."""
+        if not self._speaking or self._quiet < self._pause:
+            return []
+        return [self._utterance(forced=False)]
+
     def flush(self) -> list[SpeechEvent]:
         """End the stream: hear what is left of it, and end a turn that is going on. Then begin a new stream."""
         samples = np.zeros(0, np.float32)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from sayso.items import JsonObject
 from sayso.live import TurnTaking
+from sayso.models.end_of_turn import has_finished
 from sayso.server.errors import InvalidRequest
 from sayso.server.realtime.config_models import (
     AudioInput,
@@ -24,7 +25,9 @@ from sayso.server.realtime.config_models import (
 from sayso.server.realtime.sound import PCM, Format
 
 EAGERNESS_MS = {"low": 1500, "medium": 900, "auto": 900, "high": 500}
-"""Silence that ends a turn with ``semantic_vad``."""
+"""Silence that ends a turn with ``semantic_vad``, where no model judges what was said."""
+PATIENCE_MS = {"low": 8000, "medium": 4000, "auto": 4000, "high": 2000}
+"""And where one does, and says that the user has not finished: OpenAI's time-outs."""
 
 SECRET = ("authorization", "headers")
 """Of an MCP server: never shown."""
@@ -156,8 +159,10 @@ class SessionConfig:
     def taking(self, new_id: Callable[[], str], options: Callable[[], Any]) -> TurnTaking:
         """Who speaks when, where turns are detected."""
         detection = self.turn_detection or SERVER_VAD
+        judge = has_finished() if isinstance(detection, SemanticVad) else None
         return TurnTaking(
-            ends=_turn_ends(detection),
+            ends=_turn_ends(detection, PATIENCE_MS if judge else EAGERNESS_MS),
+            has_finished=judge,
             barge_in=detection.interrupt_response is not False,
             answers=detection.create_response is not False,
             new_id=new_id,
@@ -165,12 +170,12 @@ class SessionConfig:
         )
 
 
-def _turn_ends(detection: ServerVad | SemanticVad) -> Any:
+def _turn_ends(detection: ServerVad | SemanticVad, silence: Mapping[str, int]) -> Any:
     from sayso.speech.endpointing import TurnEnds
 
     usual = TurnEnds()
     if isinstance(detection, SemanticVad):
-        return replace(usual, end_silence_ms=EAGERNESS_MS[detection.eagerness or "auto"])
+        return replace(usual, end_silence_ms=silence[detection.eagerness or "auto"])
     shown = echoed_detection(detection)
     assert shown is not None
     threshold = min(0.99, max(0.05, float(shown["threshold"])))

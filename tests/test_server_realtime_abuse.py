@@ -98,7 +98,7 @@ def refused(client: Client, message: str | bytes) -> Any:
         ('{"type": "input_audio_buffer.append", "audio": "AAAA\\n"}', "invalid_value", "audio"),
         ('{"type": "input_audio_buffer.append", "audio": "ÄÄÄÄ"}', "invalid_value", "audio"),
         ('{"type": "output_audio_buffer.clear"}', "invalid_event", "type"),
-        ('{"type": "conversation.item.retrieve", "item_id": "no"}', "item_not_found", "item_id"),
+        ('{"type": "conversation.item.retrieve", "item_id": "no"}', "item_retrieve_invalid_item_id", "item_id"),
         ('{"type": "conversation.item.retrieve", "item_id": ""}', "invalid_value", "item_id"),
         ('{"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": -1}', None, None),
         ('{"type": "conversation.item.truncate", "item_id": "x", "content_index": 0, "audio_end_ms": 1.5}', None, None),

@@ -99,7 +99,7 @@ class ItemDesk:
         Raises:
             InvalidRequest: There is none of this id.
         """
-        entry = self._items.get(event.item_id)
+        entry = self._items.get(event.item_id, code="item_delete_invalid_item_id")
         self._items.remove(entry.id)
         self._calls.pop(entry.id, None)
         if entry.named and not self._conversation.remove(entry.named):
@@ -112,7 +112,7 @@ class ItemDesk:
         Raises:
             InvalidRequest: There is none of this id.
         """
-        entry = self._items.get(event.item_id)
+        entry = self._items.get(event.item_id, code="item_retrieve_invalid_item_id")
         shown = entry.shown
         if entry.named and shown.get("role") == "user" and shown["content"][0]["type"] == "input_audio":
             users = (one for one in self._conversation.items if isinstance(one, UserInput) and one.audio)
@@ -128,7 +128,7 @@ class ItemDesk:
         Raises:
             InvalidRequest: It is none, or not so long.
         """
-        entry = self._items.get(event.item_id)
+        entry = self._items.get(event.item_id, code="item_truncate_invalid_item_id")
         if entry.shown.get("role") != "assistant" or not entry.voiced:
             raise InvalidRequest(f"Item '{entry.id}' is no reply with sound.", code="invalid_value", param="item_id")
         if event.content_index != 0:

@@ -78,14 +78,19 @@ class Items:
         """Of the last item."""
         return self._order[-1] if self._order else None
 
-    def get(self, id: str, param: str = "item_id") -> Entry:
+    def get(self, id: str, param: str = "item_id", code: str = "item_not_found") -> Entry:
         """An item.
+
+        Args:
+            id: Its id.
+            param: The field that holds it, for the error.
+            code: Of the error; clients know those of OpenAI, and let some pass.
 
         Raises:
             InvalidRequest: There is none of this id.
         """
         if (entry := self._entries.get(id)) is None:
-            raise InvalidRequest(f"Item with item_id '{id}' not found.", code="item_not_found", param=param)
+            raise InvalidRequest(f"Item with item_id '{id}' not found.", code=code, param=param)
         return entry
 
     def find(self, fits: Callable[[JsonObject], bool]) -> Entry | None:
@@ -99,7 +104,9 @@ class Items:
             InvalidRequest: The id is taken, there are too many items, or none that the new one could come after.
         """
         if id is not None and id in self._entries:
-            raise InvalidRequest(f"There is an item '{id}' already.", code="item_id_already_exists", param="item.id")
+            raise InvalidRequest(
+                f"There is an item '{id}' already.", code="item_create_duplicate_item_id", param="item.id"
+            )
         if len(self._order) >= MAX_ITEMS:
             raise InvalidRequest(f"A conversation has {MAX_ITEMS} items at most.", code="too_many_items")
         if after not in (None, ROOT):

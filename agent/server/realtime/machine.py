@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 
 from sayso.errors import SaysoError
@@ -54,6 +55,7 @@ class Connection:
         sink: Takes the sound, in place of events.
         max_message_bytes: Of a message.
         mcp: Connects to the MCP servers that clients declare; None: they may not.
+        shows_calls: Calls that run in the server are shown as items.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Connection:
         sink: AudioSink | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         mcp: ClientMcp | None = None,
+        shows_calls: bool = True,
     ) -> None:
         self._session = session
         self._own = session.agent
@@ -74,6 +77,7 @@ class Connection:
         self._sink = sink
         self._max_message_bytes = max_message_bytes
         self._mcp = mcp or ClientMcp(allowed=False)
+        self._shows_calls = shows_calls
         profile = self._own.voice_model.profile
         self._config = SessionConfig(
             model=model,
@@ -273,6 +277,7 @@ class Connection:
 
     def _new_response(self, terms: Terms) -> Response:
         self._stop_idle()
+        terms = replace(terms, shows_calls=self._shows_calls)
         response = Response(self._out, self._items, terms, self._conversation_id, self._mcp.place, self._sink)
         if terms.keeps:
             self._last = response

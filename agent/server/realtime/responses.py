@@ -47,6 +47,7 @@ class Terms:
         max_output_tokens: Of each round of the model.
         metadata: The client's, given back.
         keeps: It is part of the conversation.
+        shows_calls: Calls that run in the server are shown as items.
     """
 
     modality: Literal["text", "audio"] = "audio"
@@ -55,6 +56,7 @@ class Terms:
     max_output_tokens: int | Literal["inf"] = "inf"
     metadata: dict[str, str] | None = None
     keeps: bool = True
+    shows_calls: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -212,6 +214,8 @@ class Response:
 
     def call_server(self, call_id: str, name: str, arguments: JsonObject, approval_id: str | None) -> None:
         """A call that runs here."""
+        if not self.terms.shows_calls:
+            return
         label, there = self._place(name)
         text = orjson.dumps(arguments).decode()
         shown: JsonObject = {
@@ -256,7 +260,8 @@ class Response:
             "arguments": arguments,
         }
         entry = Entry(shown)
-        self._end_item(entry, self._begin_item(entry))
+        if self.terms.shows_calls:
+            self._end_item(entry, self._begin_item(entry))
         return entry
 
     def close_message(self, *, cut_off: bool = False) -> None:

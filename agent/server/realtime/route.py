@@ -19,17 +19,18 @@ from sayso.session import Session
 
 router = APIRouter()
 Model = Annotated[str | None, Query(max_length=256, description="The agent's name.")]
+ToolItems = Annotated[bool, Query(description="Whether calls of the agent's own tools are shown as items.")]
 
 
 @router.websocket("/v1/realtime")
-async def realtime(websocket: WebSocket, model: Model = None) -> None:
+async def realtime(websocket: WebSocket, model: Model = None, tool_items: ToolItems = True) -> None:
     """Talk to an agent by OpenAI's Realtime protocol; see docs/server-realtime.md."""
     host = host_of(websocket)
     caller = await admit(websocket)
     name = host.agent_name(model, caller)
     try:
         async with host.open_session(name, caller) as session:
-            await _serve(websocket, host, session, model or name)
+            await _serve(websocket, host, session, model or name, tool_items)
     except SaysoError:
         raise  # the app answers it
     except (WebSocketDisconnect, OSError):
@@ -39,11 +40,13 @@ async def realtime(websocket: WebSocket, model: Model = None) -> None:
         await refuse(websocket, error)
 
 
-async def _serve(websocket: WebSocket, host: Host, session: Session, model: str) -> None:
+async def _serve(websocket: WebSocket, host: Host, session: Session, model: str, shows_calls: bool) -> None:
     out = Outgoing()
     mcp = ClientMcp(allowed=host.settings.client_mcp)
     limit = host.settings.max_message_bytes
-    async with Connection(session, out, model=model, max_message_bytes=limit, mcp=mcp) as connection:
+    async with Connection(
+        session, out, model=model, max_message_bytes=limit, mcp=mcp, shows_calls=shows_calls
+    ) as connection:
         reading = asyncio.create_task(_read(websocket, host, session, connection))
         sending = asyncio.create_task(_send(websocket, out))
         try:

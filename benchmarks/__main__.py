@@ -18,6 +18,7 @@ PROGRAMS = [
     ["voices"],
     ["documents"],
     ["crash"],
+    ["server"],
     ["server_crash"],
     ["injection"],
 ]

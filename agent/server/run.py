@@ -114,12 +114,12 @@ def listening(host: str, port: int) -> Generator[socket.socket]:
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        bound = socket.create_server((host, port), family=family, backlog=2048)
+        made = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise UsageError(
             f"Cannot listen on {host}, port {port}: {error.strerror}.", "Stop what does, or give another --port."
         ) from None
-    with bound:
+    with socket.socket(fileno=made.detach()) as bound:  # which knows that it is TCP: asyncio asks, and delays nothing
         bound.setblocking(False)
         yield bound
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -25,6 +26,8 @@ from sayso.server.realtime.protocol import (
 from sayso.server.realtime.sound import Format, to_audio
 
 MAX_ITEMS = 5000
+CAN_BE_CUT = 32
+"""Of so many replies, the last ones, it is known which words were heard when."""
 ROOT = "root"
 
 
@@ -68,6 +71,7 @@ class Items:
         self._out = out
         self._order: list[str] = []
         self._entries: dict[str, Entry] = {}
+        self._replies: deque[Entry] = deque()
 
     def __iter__(self) -> Iterator[Entry]:
         """In order."""
@@ -117,6 +121,10 @@ class Items:
         at = len(self._order) if after is None else 0 if after == ROOT else self._order.index(after) + 1
         self._order.insert(at, entry.id)
         self._entries[entry.id] = entry
+        if entry.shown.get("role") == "assistant":
+            self._replies.append(entry)
+            if len(self._replies) > CAN_BE_CUT:
+                self._replies.popleft().voiced = []
         return self._order[at - 1] if at else None
 
     def add(self, entry: Entry, *, after: str | None = None) -> str | None:

@@ -92,6 +92,7 @@ class Outgoing:
         self._taken_s = 0.0
         self._woken: asyncio.Future[None] | None = None
         self._error: SlowReader | None = None
+        self._breaks: asyncio.Future[None] | None = None
         self._prefix = f"event_{uuid4().hex[:12]}"
         self._count = 0
 
@@ -142,6 +143,18 @@ class Outgoing:
                 self._woken = None
         return self._take()
 
+    async def broken(self) -> None:
+        """Wait until too much waits: who sends may be stuck in what the client does not read.
+
+        Raises:
+            SlowReader: Always.
+        """
+        if self._error is None:
+            self._breaks = asyncio.get_running_loop().create_future()
+            await self._breaks
+        assert self._error is not None
+        raise self._error
+
     def take_all(self) -> list[str]:
         """All that waits."""
         return [self._take() for _ in range(len(self._waiting))]
@@ -167,6 +180,8 @@ class Outgoing:
             )
             self._waiting.clear()
             self._bytes = 0
+            if self._breaks is not None and not self._breaks.done():
+                self._breaks.set_result(None)
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
 

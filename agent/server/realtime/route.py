@@ -49,15 +49,20 @@ async def _serve(websocket: WebSocket, host: Host, session: Session, model: str,
     ) as connection:
         reading = asyncio.create_task(_read(websocket, host, session, connection))
         sending = asyncio.create_task(_send(websocket, out))
+        breaking = asyncio.create_task(out.broken())
+        tasks = (reading, sending, breaking)
         try:
-            await asyncio.wait([reading, sending], return_when=asyncio.FIRST_COMPLETED)
-            for task in (reading, sending):
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
                 if task.done():
                     task.result()
         finally:
-            reading.cancel()
-            sending.cancel()
-            await asyncio.wait([reading, sending])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            for task in tasks:
+                if not task.cancelled():
+                    task.exception()  # seen: one of them was raised
 
 
 async def _read(websocket: WebSocket, host: Host, session: Session, connection: Connection) -> None:

@@ -114,11 +114,18 @@ class Results:
     gap: Estimate | None = None
 
 
-def measure(units: Iterable[Unit]) -> Results:
-    """Compute every metric. The order of the units does not matter."""
+def measure(units: Iterable[Unit], *, keep: bool = False) -> Results:
+    """Compute every metric. The order of the units does not matter.
+
+    Args:
+        units: Of one run; each unit once.
+        keep: Keep bootstrap samples, for `sayso.evals.stats.difference`.
+    """
     ordered = sorted(units, key=lambda unit: (unit.scenario, unit.mode, unit.trial, unit.unit))
     modes = [mode for mode in ("text", "speech") if any(unit.mode == mode for unit in ordered)]
-    return Results(tuple(_measure_mode(mode, [u for u in ordered if u.mode == mode]) for mode in modes), _gap(ordered))
+    return Results(
+        tuple(_measure_mode(mode, [u for u in ordered if u.mode == mode], keep) for mode in modes), _gap(ordered)
+    )
 
 
 class Sample:
@@ -130,12 +137,12 @@ class Sample:
         names: Scenarios, void ones too.
     """
 
-    def __init__(self, units: Sequence[Unit]) -> None:
+    def __init__(self, units: Sequence[Unit], keep: bool = False) -> None:
         self.units = units
         self.judged = [unit for unit in units if unit.verdict != "void"]
         self.void = len(units) - len(self.judged)
         self.names = list(dict.fromkeys(unit.scenario for unit in units))
-        self.resamples = Resamples(len(self.names))
+        self.resamples = Resamples(len(self.names), keep=keep)
         self._places = {name: place for place, name in enumerate(self.names)}
 
     def place(self, unit: Unit) -> int:
@@ -173,8 +180,8 @@ class Sample:
         return self.resamples.statistic(list(zip(values, counted, strict=True)), ratio, round(sum(counted)), self.void)
 
 
-def _measure_mode(mode: str, units: Sequence[Unit]) -> Measured:
-    sample = Sample(units)
+def _measure_mode(mode: str, units: Sequence[Unit], keep: bool) -> Measured:
+    sample = Sample(units, keep)
     passed = sum(unit.verdict == "pass" for unit in units)
     trials = max(sum(1 for _ in group) for group in _grouped(units).values())
     curve = tuple(

@@ -9,7 +9,7 @@ observation a scenario gets Wilson's interval (Wilson 1927). All intervals are t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import comb, sqrt
 from statistics import NormalDist
 from typing import Any, Literal, TypeAlias
@@ -41,6 +41,7 @@ class Estimate:
         n: Events that it was computed from.
         void: Units that could not be judged and are in neither the value nor ``n``.
         method: How the interval was made.
+        draws: The value in each bootstrap sample, where `Resamples` was asked to keep them.
     """
 
     value: float | None = None
@@ -49,6 +50,7 @@ class Estimate:
     n: int = 0
     void: int = 0
     method: Method = "none"
+    draws: Floats | None = field(default=None, compare=False, repr=False)
 
     @property
     def few(self) -> bool:
@@ -107,32 +109,15 @@ class Resamples:
         clusters: How many scenarios there are.
         count: How many samples.
         seed: The same seed gives the same intervals, on any machine.
+        keep: Keep each number's value in each sample, for `difference`.
     """
 
-    def __init__(self, clusters: int, *, count: int = RESAMPLES, seed: int = SEED) -> None:
+    def __init__(self, clusters: int, *, count: int = RESAMPLES, seed: int = SEED, keep: bool = False) -> None:
         self.clusters = clusters
         self.count = count
+        self.keep = keep
         self._weights = _draw(clusters, count, seed)
-
-    def interval(self, columns: Any, statistic: Statistic) -> tuple[float, float] | None:
-        """Percentile interval of a statistic of column sums; None where fewer than two scenarios tell anything.
-
-        Args:
-            columns: (clusters, c) numbers of each scenario that add up.
-            statistic: From sums (..., c) to values (...); NaN where it is not defined.
-        """
-        table = np.asarray(columns, dtype=np.float64)
-        if np.count_nonzero(table.any(axis=1)) < 2:
-            return None
-        rows = max(1, BLOCK // max(1, self.clusters))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = np.concatenate(
-                [
-                    statistic(self._weights[at : at + rows].astype(np.float64) @ table)
-                    for at in range(0, self.count, rows)
-                ]
-            )
-        return _percentiles(values)
+        self._floats: Floats | None = None
 
     def share(self, numerators: Any, denominators: Any, void: int = 0) -> Estimate:
         """A share: the sum of numerators over the sum of denominators, both given by scenario.
@@ -141,43 +126,62 @@ class Resamples:
         sample is the same and a bootstrap would pretend certainty: then Wilson's, with scenarios for observations.
         """
         above, below = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
-        n, right = float(below.sum()), float(above.sum())
-        if n == 0:
-            return Estimate(void=void)
-        value = right / n
-        if below.max() <= 1 and bool(np.all(np.isin(above, (0.0, 1.0)))):
-            return Estimate(value, *wilson(right, n), round(n), void, "wilson")
-        scenarios = int(np.count_nonzero(below))
-        ends = None if value in (0.0, 1.0) else self.interval(np.stack([above, below], axis=1), ratio)
-        if ends is None:
-            return Estimate(value, *wilson(value * scenarios, scenarios), round(n), void, "wilson by scenario")
-        return _around(value, ends, round(n), void)
+        n = round(float(below.sum()))
+        if n and below.max() <= 1 and bool(np.all(np.isin(above, (0.0, 1.0)))):
+            right, table = float(above.sum()), np.stack([above, below], axis=1)
+            draws = self._sampled(table, ratio) if self.keep else None
+            return Estimate(right / n, *wilson(right, n), n, void, "wilson", draws)
+        return self.statistic(np.stack([above, below], axis=1), ratio, n, void)
 
     def statistic(self, columns: Any, statistic: Statistic, n: int, void: int = 0) -> Estimate:
-        """Any statistic of column sums, such as F1; see `interval`. At 0 and 1 as `share` does it."""
+        """Any statistic from 0 to 1 of sums over scenarios, such as F1. At 0 and at 1 as `share` does it.
+
+        Args:
+            columns: (clusters, c) numbers of each scenario that add up.
+            statistic: From sums (..., c) to values (...); NaN where it is not defined.
+            n: Events.
+            void: See `Estimate`.
+        """
         table = np.asarray(columns, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             value = float(statistic(table.sum(axis=0)))
         if np.isnan(value):
             return Estimate(n=n, void=void)
         scenarios = int(np.count_nonzero(table.any(axis=1)))
-        ends = None if value in (0.0, 1.0) else self.interval(table, statistic)
-        if ends is None:
-            return Estimate(value, *wilson(value * scenarios, scenarios), n, void, "wilson by scenario")
-        return _around(value, ends, n, void)
+        degenerate = value in (0.0, 1.0) or scenarios < 2
+        draws = self._sampled(table, statistic) if self.keep or not degenerate else None
+        kept = draws if self.keep else None
+        if degenerate or draws is None:
+            return Estimate(value, *wilson(value * scenarios, scenarios), n, void, "wilson by scenario", kept)
+        return Estimate(value, *_ends(value, draws), n, void, "bootstrap by scenario", kept)
 
-    def mean(self, values: Any, counted: Any | None = None, void: int = 0, n: int | None = None) -> Estimate:
-        """The mean over scenarios of one value each, or of the sums in ``values`` by the counts in ``counted``."""
-        above = np.asarray(values, dtype=np.float64)
-        below = np.ones_like(above) if counted is None else np.asarray(counted, dtype=np.float64)
-        total = float(below.sum())
-        if total == 0:
+    def mean(self, sums: Any, counts: Any | None = None, void: int = 0) -> Estimate:
+        """The mean of any values: each scenario's sum and how many they are (one each if None)."""
+        above = np.asarray(sums, dtype=np.float64)
+        below = np.ones_like(above) if counts is None else np.asarray(counts, dtype=np.float64)
+        n = round(float(below.sum()))
+        if n == 0:
             return Estimate(void=void)
-        value = float(above.sum()) / total
-        events = round(total) if n is None else n
-        # a scenario that counts but sums up to zero tells something too: hence both columns
-        ends = self.interval(np.stack([above, below], axis=1), ratio)
-        return Estimate(value, n=events, void=void) if ends is None else _around(value, ends, events, void)
+        value = float(above.sum()) / float(below.sum())
+        draws = self._sampled(np.stack([above, below], axis=1), ratio)
+        kept = draws if self.keep else None
+        if np.count_nonzero(below) < 2:
+            return Estimate(value, n=n, void=void, draws=kept)
+        return Estimate(value, *_ends(value, draws), n, void, "bootstrap by scenario", kept)
+
+    def _sampled(self, table: Floats, statistic: Statistic) -> Floats:
+        rows = max(1, BLOCK // max(1, self.clusters))
+        blocks = [self._block(at, rows) @ table for at in range(0, self.count, rows)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return statistic(np.concatenate(blocks))
+
+    def _block(self, at: int, rows: int) -> Floats:
+        """Weights to multiply with; those of a small run are turned into floats once."""
+        if rows < self.count:
+            return self._weights[at : at + rows].astype(np.float64)
+        if self._floats is None:
+            self._floats = self._weights.astype(np.float64)
+        return self._floats
 
     def quantiles(
         self, values: Sequence[float], owners: Sequence[int], shares: Sequence[float], void: int = 0
@@ -207,11 +211,34 @@ class Resamples:
             for share, into in zip(shares, drawn, strict=True):
                 places = np.argmax(sums >= np.maximum(1, np.ceil(share * totals - 1e-9))[:, None], axis=1)
                 into.append(np.where(totals > 0, found[places], np.nan))
-        ends = [_percentiles(np.concatenate(blocks)) for blocks in drawn]
         return [
-            Estimate(value, n=found.size, void=void) if pair is None else _around(value, pair, found.size, void)
-            for value, pair in zip(middles, ends, strict=True)
+            Estimate(
+                value,
+                *_ends(value, draws := np.concatenate(blocks)),
+                found.size,
+                void,
+                "bootstrap by scenario",
+                draws if self.keep else None,
+            )
+            for value, blocks in zip(middles, drawn, strict=True)
         ]
+
+
+def difference(before: Estimate, after: Estimate) -> Estimate:
+    """After minus before, with the interval of a paired bootstrap: both were drawn with the same samples.
+
+    Raises:
+        ValueError: The samples were not kept, or are not the same.
+    """
+    n, void = min(before.n, after.n), max(before.void, after.void)
+    if before.value is None or after.value is None:
+        return Estimate(n=n, void=void)
+    value = after.value - before.value
+    if before.draws is None or after.draws is None:
+        if before.method == after.method == "none":
+            return Estimate(value, n=n, void=void)
+        raise ValueError("bootstrap samples were not kept")
+    return Estimate(value, *_ends(value, after.draws - before.draws), n, void, "bootstrap by scenario")
 
 
 def ratio(sums: Floats) -> Floats:
@@ -259,13 +286,10 @@ def _draw(clusters: int, count: int, seed: int) -> NDArray[np.uint8]:
     return weights
 
 
-def _percentiles(values: Floats) -> tuple[float, float] | None:
-    defined = values[~np.isnan(values)]
+def _ends(value: float, draws: Floats) -> tuple[float, float]:
+    """The percentile interval, widened where it would not hold the value itself."""
+    defined = draws[~np.isnan(draws)]
     if defined.size == 0:
-        return None
+        return value, value
     low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
-def _around(value: float, ends: tuple[float, float], n: int, void: int) -> Estimate:
-    return Estimate(value, min(ends[0], value), max(ends[1], value), n, void, "bootstrap by scenario")
+    return min(float(low), value), max(float(high), value)

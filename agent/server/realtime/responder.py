@@ -120,7 +120,7 @@ class Responder:
         """
         self._check_free()
         config = self._config()
-        terms, options, declared = self._terms(asked, config)
+        terms, options, declared = self._terms(asked, config, self.calls)
         if (turn := self.parked) is not None and self._goes_on(turn, asked):
             self._continue(turn, terms)
             return
@@ -183,8 +183,8 @@ class Responder:
                 "Wait until one is finished.",
                 code="too_many_responses",
             )
-        terms, options, declared = self._terms(asked, self._config())
-        calls = ClientCalls()
+        calls = ClientCalls()  # of its own: calls of two sessions may have one id
+        terms, options, declared = self._terms(asked, self._config(), calls)
         own = calls.tools(self._config().tools, "session.tools") if declared is None else declared
         agent = self._session.agent.variant(tools=self.toolbox.only(own))
         response = self._new_response(replace(terms, keeps=False))
@@ -248,7 +248,7 @@ class Responder:
             del self._beside[response.id]
 
     def _terms(
-        self, asked: ResponseOptions | None, config: SessionConfig
+        self, asked: ResponseOptions | None, config: SessionConfig, calls: ClientCalls
     ) -> tuple[Terms, TurnOptions, tuple[Tool, ...] | None]:
         """What is asked of a response, of its turn, and the tools that it brings."""
         if asked is None:
@@ -276,7 +276,7 @@ class Responder:
             functions = checked_tools(asked.tools, "response.tools")
             if any(not isinstance(tool, FunctionTool) for tool in functions):
                 raise _unsupported("response.tools", "MCP servers are declared by session.update.")
-            declared = self.calls.tools(functions, "response.tools")
+            declared = calls.tools(functions, "response.tools")
             names = tuple(tool.name for tool in self.toolbox.only(declared))
         self._check_choice(config.tool_choice, declared)
         options = replace(_turn_options(config, names), instructions=asked.instructions, voice=voice)

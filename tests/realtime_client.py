@@ -88,6 +88,7 @@ async def connected(agent: Agent, *, mcp: ClientMcp | None = None, **options: An
     """A client that has been told that its session is there."""
     out = options.pop("out", None) or Outgoing()
     async with agent.session() as session:
+        options = {"shows_calls": True, **options}
         async with Connection(session, out, model="sayso", mcp=mcp, **options) as connection:
             client = Client(connection, out, session)
             assert (await client.until("session.created"))[0]["session"]["model"] == "sayso"

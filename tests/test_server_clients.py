@@ -154,11 +154,11 @@ def test_after_a_bad_event_the_session_lives_on() -> None:
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_calls_of_the_server_are_left_out_where_the_address_says_so(shown: bool) -> None:
+def test_calls_of_the_server_are_shown_where_the_address_says_so(shown: bool) -> None:
     steps = [(None, call("price", item="bread")), {"three": say("Three euros.")}]
 
     async def main() -> None:
-        query = {} if shown else {"tool_items": "false"}
+        query = {"tool_items": "true"} if shown else {}
         async with calling(ScriptedModel(*steps), **query) as caller:
             await caller.connection.response.create()
             events = await caller.until("response.done")

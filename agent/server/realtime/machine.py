@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from types import TracebackType
 
 from sayso.errors import SaysoError
@@ -21,7 +20,7 @@ from sayso.live import Live, TurnTaking
 from sayso.server.errors import Broken, InvalidRequest, ServerError, error_event, log_broken
 from sayso.server.realtime import items as shown_items
 from sayso.server.realtime import protocol
-from sayso.server.realtime.client_mcp import ClientMcp
+from sayso.server.realtime.client_mcp import OWN_LABEL, ClientMcp
 from sayso.server.realtime.config_models import NamedTool, ServerVad
 from sayso.server.realtime.inputs import Input
 from sayso.server.realtime.item_desk import ItemDesk
@@ -55,7 +54,8 @@ class Connection:
         sink: Takes the sound, in place of events.
         max_message_bytes: Of a message.
         mcp: Connects to the MCP servers that clients declare; None: they may not.
-        shows_calls: Calls that run in the server are shown as items.
+        shows_calls: Calls of the agent's own tools are shown as items. Clients that know none break at them or, told
+            of a call, ask for an answer that they have.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Connection:
         sink: AudioSink | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         mcp: ClientMcp | None = None,
-        shows_calls: bool = True,
+        shows_calls: bool = False,
     ) -> None:
         self._session = session
         self._own = session.agent
@@ -277,11 +277,14 @@ class Connection:
 
     def _new_response(self, terms: Terms) -> Response:
         self._stop_idle()
-        terms = replace(terms, shows_calls=self._shows_calls)
-        response = Response(self._out, self._items, terms, self._conversation_id, self._mcp.place, self._sink)
+        response = Response(self._out, self._items, terms, self._conversation_id, self._place, self._sink)
         if terms.keeps:
             self._last = response
         return response
+
+    def _place(self, name: str) -> tuple[str, str] | None:
+        place = self._mcp.place(name)
+        return None if place[0] == OWN_LABEL and not self._shows_calls else place
 
     def turn_settled(self) -> None:
         """A turn is over, and the conversation holds what came of it."""

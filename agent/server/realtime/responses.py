@@ -16,8 +16,8 @@ from sayso.server.realtime.outgoing import AudioDelta, Outgoing
 from sayso.server.realtime.sound import PCM, Format, Pieces
 
 Reason: TypeAlias = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
-Place: TypeAlias = Callable[[str], tuple[str, str]]
-"""From the name of a tool that the server runs to the label of its server and its name there."""
+Place: TypeAlias = Callable[[str], tuple[str, str] | None]
+"""From the name of a tool that the server runs to the label of its server and its name there; None: it is not shown."""
 
 GOES_ON = ("ok", "running", "waiting")
 """How a call stands whose output is no failure."""
@@ -47,7 +47,6 @@ class Terms:
         max_output_tokens: Of each round of the model.
         metadata: The client's, given back.
         keeps: It is part of the conversation.
-        shows_calls: Calls that run in the server are shown as items.
     """
 
     modality: Literal["text", "audio"] = "audio"
@@ -56,7 +55,6 @@ class Terms:
     max_output_tokens: int | Literal["inf"] = "inf"
     metadata: dict[str, str] | None = None
     keeps: bool = True
-    shows_calls: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -214,9 +212,9 @@ class Response:
 
     def call_server(self, call_id: str, name: str, arguments: JsonObject, approval_id: str | None) -> None:
         """A call that runs here."""
-        if not self.terms.shows_calls:
+        if (place := self._place(name)) is None:
             return
-        label, there = self._place(name)
+        label, there = place
         text = orjson.dumps(arguments).decode()
         shown: JsonObject = {
             "id": new_id("mcp"),
@@ -251,7 +249,7 @@ class Response:
 
     def ask(self, name: str, arguments: str) -> Entry:
         """A person has to agree to a call."""
-        label, there = self._place(name)
+        label, there = self._place(name) or ("", name)
         shown = {
             "id": new_id("mcpr"),
             "type": "mcp_approval_request",
@@ -260,7 +258,7 @@ class Response:
             "arguments": arguments,
         }
         entry = Entry(shown)
-        if self.terms.shows_calls:
+        if label:
             self._end_item(entry, self._begin_item(entry))
         return entry
 

@@ -9,10 +9,12 @@ from fastapi import APIRouter, Query, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from sayso.errors import SaysoError
-from sayso.server.auth import admit
-from sayso.server.errors import log_broken, refuse
+from sayso.server.agents.schemas import SessionId
+from sayso.server.auth import Caller, admit
+from sayso.server.errors import NotFound, log_broken, refuse
 from sayso.server.host import Host, host_of
 from sayso.server.realtime.client_mcp import ClientMcp
+from sayso.server.realtime.items import new_id
 from sayso.server.realtime.machine import Connection
 from sayso.server.realtime.outgoing import Outgoing
 from sayso.session import Session
@@ -21,16 +23,27 @@ router = APIRouter()
 Model = Annotated[str | None, Query(max_length=256, description="The agent's name.")]
 ToolItems = Annotated[bool, Query(description="Whether calls of the agent's own tools are shown as items.")]
 
+Conversation = Annotated[SessionId | None, Query(description="The `session.id` of a conversation to go on with.")]
+
 
 @router.websocket("/v1/realtime")
-async def realtime(websocket: WebSocket, model: Model = None, tool_items: ToolItems = True) -> None:
+async def realtime(
+    websocket: WebSocket, model: Model = None, tool_items: ToolItems = False, session: Conversation = None
+) -> None:
     """Talk to an agent by OpenAI's Realtime protocol; see docs/server-realtime.md."""
     host = host_of(websocket)
     caller = await admit(websocket)
     name = host.agent_name(model, caller)
     try:
-        async with host.open_session(name, caller) as session:
-            await _serve(websocket, host, session, model or name, tool_items)
+        async with host.open_session(
+            name,
+            caller,
+            definition=host.agents[name].variant(name=name),
+            id=_conversation(host, name, caller, session),
+            user=caller.id,
+            conversations=host.conversations,
+        ) as opened:
+            await _serve(websocket, host, opened, model or name, tool_items)
     except SaysoError:
         raise  # the app answers it
     except (WebSocketDisconnect, OSError):
@@ -38,6 +51,20 @@ async def realtime(websocket: WebSocket, model: Model = None, tool_items: ToolIt
     except Exception as error:
         log_broken(error)
         await refuse(websocket, error)
+
+
+def _conversation(host: Host, agent: str, caller: Caller, id: str | None) -> str:
+    """The id of the conversation to go on with, or a new one.
+
+    Raises:
+        NotFound: It is forgotten, or not the caller's.
+    """
+    if id is None:
+        return new_id("sess")
+    saved = host.conversations.find(id)
+    if saved is None or saved.agent != agent or saved.user != caller.id:
+        raise NotFound(f"There is no session {id!r}.", code="session_not_found", param="session")
+    return id
 
 
 async def _serve(websocket: WebSocket, host: Host, session: Session, model: str, shows_calls: bool) -> None:

@@ -218,3 +218,33 @@ def test_sound_is_whole() -> None:
             assert abs(count / 48 - 60 * len("word " * 50)) < 50
 
     run(main(), virtual=False)
+
+
+def test_a_conversation_is_gone_on_with_after_the_connection_and_the_server_ended(tmp_path: Path) -> None:
+    async def main() -> None:
+        kept = {"conversations": tmp_path / "talks.sqlite"}
+        async with served(ScriptedModel((None, say("Hello, Ada."))), **kept) as (url, host):
+            async with connect(here(url)) as socket:
+                created = checked(str(await socket.recv()))
+                item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "I am Ada."}]}
+                await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
+                await socket.send(json.dumps({"type": "response.create"}))
+                while checked(str(await socket.recv()))["type"] != "response.done":
+                    pass
+            async with connect(here(url)) as socket:
+                assert checked(str(await socket.recv()))["session"]["id"] != created["session"]["id"]
+            await true(lambda: len(host.conversations.list()) == 1)  # one that said nothing is not kept
+        model = ScriptedModel((None, say("You are Ada.")))
+        async with served(model, **kept) as (url, host):
+            async with connect(f"{here(url)}?session={created['session']['id']}") as socket:
+                again = checked(str(await socket.recv()))
+                assert again["session"]["id"] == created["session"]["id"]
+                await socket.send(json.dumps({"type": "response.create"}))
+                while checked(str(await socket.recv()))["type"] != "response.done":
+                    pass
+            assert [getattr(item, "text", "") for item in model.requests[0].items] == ["I am Ada.", "Hello, Ada."]
+            async with connect(f"{here(url)}?session=sess_of_somebody_else") as socket:
+                refused = checked(str(await socket.recv()))
+                assert refused["error"]["code"] == "session_not_found"
+
+    run(main(), virtual=False)

@@ -34,16 +34,21 @@ async def realtime(
     host = host_of(websocket)
     caller = await admit(websocket)
     name = host.agent_name(model, caller)
+    id = _conversation(host, name, caller, session)
     try:
         async with host.open_session(
             name,
             caller,
             definition=host.agents[name].variant(name=name),
-            id=_conversation(host, name, caller, session),
+            id=id,
             user=caller.id,
             conversations=host.conversations,
         ) as opened:
-            await _serve(websocket, host, opened, model or name, tool_items)
+            try:
+                await _serve(websocket, host, opened, model or name, tool_items)
+            finally:
+                if not opened.history:  # nothing to go on with
+                    host.conversations.delete(id)
     except SaysoError:
         raise  # the app answers it
     except (WebSocketDisconnect, OSError):

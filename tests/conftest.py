@@ -1,20 +1,22 @@
 """Fixtures for every test, and the settings of hypothesis."""
 
+import asyncio
 import hashlib
 import io
 import itertools
 import json
 import os
+import shutil
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -474,3 +476,80 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         site.release.set()
         server.shutdown()
         thread.join()
+
+
+# --- a browser --------------------------------------------------------------------------------------------------
+
+
+class Chromium:
+    """A real browser with a fake microphone, in an event loop of its own, which the servers of its tests run in too."""
+
+    microphone = Path(__file__).parent.parent / "examples" / "questions" / "what_time.wav"
+    """What is said into it, each time that it is opened."""
+
+    arguments: ClassVar = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={microphone}%noloop",
+    ]
+
+    def __init__(self, runner: asyncio.Runner, browser: Any) -> None:
+        self._runner = runner
+        self._browser = browser
+
+    def run(self, main: Callable[[Callable[..., Any]], Awaitable[None]]) -> None:
+        """Run what is given `visit`."""
+
+        async def limited() -> None:
+            async with asyncio.timeout(90):
+                await main(self.visit)
+
+        self._runner.run(limited())
+
+    @asynccontextmanager
+    async def visit(self, app: Any, *, phase: str = "ready", **wanted: Any) -> AsyncGenerator[Any]:
+        """Serve ``app`` and open its page. What the page's console calls an error fails the test.
+
+        Args:
+            app: From `sayso.server.app.create_app`.
+            phase: What the page is waited for to reach.
+            wanted: Options of the browser's context: the size of its window, the colours, ...
+        """
+        from sayso.server.testing import serving
+
+        wrong: list[str] = []
+        async with serving(app) as url:
+            context = await self._browser.new_context(**wanted)
+            page = await context.new_page()
+            page.set_default_timeout(20_000)
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            page.on("console", lambda told: told.type == "error" and wrong.append(told.text))
+            try:
+                await page.goto(url)
+                await page.wait_for_selector(f"html[data-phase={phase}]")
+                yield page
+            finally:
+                await context.close()
+        refusals = ("Failed to load resource", "WebSocket connection")
+        assert [line for line in wrong if not any(words in line for words in refusals)] == []
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """A browser; its tests are skipped where there is none."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed")
+    with asyncio.Runner() as runner:
+        driver = runner.run(playwright.async_playwright().start())
+        browser = runner.run(driver.chromium.launch(executable_path=path, args=Chromium.arguments))
+        yield Chromium(runner, browser)
+        runner.run(browser.close())
+        runner.run(driver.stop())

@@ -365,4 +365,5 @@ function listen() {
 
 themeSwitch();
 listen();
+show();
 start();

@@ -108,7 +108,7 @@ def main() -> int:
     parts: list[str] = options.parts or list(PARTS)
     if unknown := set(parts) - set(PARTS):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
-    core = _pin()
+    core = pin()
     notes = [
         "one core for the server, another for the clients" if core is not None else "NOT pinned to cores",
         "the scripted model sends as fast as it can: sound is not paced",
@@ -127,7 +127,7 @@ def main() -> int:
     return 0
 
 
-def _pin() -> int | None:
+def pin() -> int | None:
     """Run on one core; the one that is left for the server, where there is one."""
     if not hasattr(os, "sched_getaffinity"):
         return None

@@ -26,6 +26,9 @@ from sayso.server.host import Host
 MAX_HELD_S: Final = 60
 """Of speech that waits for its ``commit`` where turns are not found by themselves."""
 
+SLICE_MS: Final = 100
+"""So much is heard at once: an hour that comes in one message must not keep the other sessions waiting."""
+
 
 class Say(Body):
     """Ask in words."""
@@ -172,6 +175,7 @@ class Talk:
                     await self._obey(_command(message.get("text") or ""), live)
             except SaysoError as error:
                 await self._tell(error_event(error))
+            await asyncio.sleep(0)  # whoever sends without end must not keep the others waiting
 
     async def _tell(self, event: dict[str, Any]) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
@@ -183,7 +187,11 @@ class Talk:
         self._odd = data[whole:]
         frame = np.frombuffer(data[:whole], "<i2").astype(np.float32) / np.float32(32768)
         if self._held is None:
-            await live.hear(frame)
+            size = self._rate_hz * SLICE_MS // 1000
+            for start in range(0, len(frame), size):
+                await live.hear(frame[start : start + size])
+                if len(frame) > size:
+                    await asyncio.sleep(0)
             return
         if sum(map(len, self._held)) + len(frame) > MAX_HELD_S * self._rate_hz:
             raise InvalidRequest(f"More than {MAX_HELD_S} seconds wait for their commit.", "Commit or clear first.")

@@ -105,6 +105,7 @@ async def _read(websocket: WebSocket, host: Host, session: Session, connection: 
         host.touch(session)
         text = message.get("text")
         await connection.receive(message["bytes"] if text is None else text)
+        await asyncio.sleep(0)  # whoever sends without end must not keep the others waiting
 
 
 async def _send(websocket: WebSocket, out: Outgoing) -> None:

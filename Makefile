@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint format typing models lock bench mcp-servers oracles clean
+.PHONY: demo test lint format typing models lock bench mcp-servers oracles conformance clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.local models
@@ -67,6 +67,23 @@ $(VENV)/.mcp: tests/mcp_servers/package.json tests/mcp_servers/requirements.txt 
 	! command -v npm || npm install --prefix $(VENV)/mcp --no-audit --no-fund --loglevel=error
 	$(PYTHON) -m venv $(VENV)/mcp/py
 	$(VENV)/mcp/py/bin/pip install --quiet -r tests/mcp_servers/requirements.txt
+	touch $@
+
+# Other people's clients, each in an environment of its own, against a server of ours; Node's need npm.
+CLIENTS := $(notdir $(patsubst %/,%,$(dir $(wildcard tests/conformance_clients/*/client.*))))
+
+conformance: $(VENV)/.dev models $(CLIENTS:%=$(VENV)/conformance/%/.installed)
+	$(BIN)/python tests/conformance_clients/run.py --write
+
+.SECONDEXPANSION:
+$(VENV)/conformance/%/.installed: $$(wildcard tests/conformance_clients/$$*/package.json tests/conformance_clients/$$*/requirements.txt)
+	rm -rf $(@D)
+	mkdir -p $(@D)
+	if [ -e tests/conformance_clients/$*/package.json ]; then \
+		cp tests/conformance_clients/$*/package.json $(@D)/ && npm install --prefix $(@D) --no-audit --no-fund --loglevel=error; \
+	else \
+		$(PYTHON) -m venv $(@D) && $(@D)/bin/python -m pip install --quiet -r tests/conformance_clients/$*/requirements.txt; \
+	fi
 	touch $@
 
 # Type checkers and editors follow these links, since the folders are not named as the package.

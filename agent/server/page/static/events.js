@@ -51,7 +51,7 @@ export class Events {
   /** Be quiet, and mark what is not heard any more. How much of the newest turn was heard, in milliseconds. */
   hush({ marks = true } = {}) {
     const { turn: number, heardMs, receivedMs, isPlaying } = this.player;
-    this.player.stop();
+    this.player.stop(this.isBusy ? this.newest : number);
     const turn = this.transcript.turns.get(number);
     if (!marks) turn?.whole();
     else if (turn && (isPlaying || (this.isBusy && number === this.newest)) && heardMs < receivedMs) turn.cut(heardMs);
@@ -92,7 +92,6 @@ export class Events {
 
   /** Nothing is left to play. */
   silent(number) {
-    this.played(number, Math.round(this.player.receivedMs));
     const turn = this.transcript.turns.get(number);
     if (turn?.isOver) turn.whole();
     this.onChange();

@@ -1,6 +1,7 @@
 // The microphone: opened when it is first needed, closed when it is not.
 
 const RATE_HZ = 16_000;
+const FLUSH_MS = 300; // a context that was suspended never answers
 const BYTES_A_MS = (RATE_HZ * 2) / 1000;
 
 export class Microphone {
@@ -71,7 +72,7 @@ export class Microphone {
     if (this.node) {
       const done = new Promise((resolve) => (this.flushed = resolve));
       this.node.port.postMessage("flush");
-      await done;
+      await Promise.race([done, new Promise((resolve) => setTimeout(resolve, FLUSH_MS))]);
     }
     this.sending = false;
   }

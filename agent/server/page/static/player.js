@@ -61,9 +61,9 @@ export class Player {
     if (this.node) this.#flush();
   }
 
-  /** Be quiet at once, and play no more of this turn. */
-  stop() {
-    this.dropped = this.turn;
+  /** Be quiet at once, and play no more of a turn, of which nothing may have come yet. */
+  stop(turn = this.turn) {
+    this.dropped = turn;
     if (!this.isPlaying) return;
     this.node.port.postMessage({ stop: true });
     this.isPlaying = false;
@@ -117,11 +117,9 @@ export class Player {
     const latencyMs = event === "drained" ? 0 : (this.context.outputLatency || this.context.baseLatency || 0) * 1000;
     this.heardMs = Math.min(Math.max(this.heardMs, playedMs - latencyMs), this.receivedMs);
     if (this.dropped === turn) return;
+    this.isPlaying = event === "playing";
     this.listeners.onPlayed(turn, Math.round(this.heardMs));
-    if (event === "drained") {
-      this.isPlaying = false;
-      this.listeners.onIdle(turn);
-    }
+    if (event === "drained") this.listeners.onIdle(turn);
   }
 
   /** When a moment of the context's clock comes out of the loudspeaker, on the page's clock. */

@@ -76,7 +76,11 @@ export function themeSwitch() {
 /** Dialogs close by their buttons, by Escape, and by a click beside them. */
 export function closable(dialog) {
   for (const button of dialog.querySelectorAll("[data-close]")) button.addEventListener("click", () => dialog.close());
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("pointerdown", ({ clientX, clientY, target }) => {
+    const { left, right, top, bottom } = dialog.getBoundingClientRect();
+    const isInside = clientX >= left && clientX <= right && clientY >= top && clientY <= bottom;
+    if (target === dialog && !isInside) dialog.close();
+  });
 }
 
 /** Ask for an API key; resolves with it, or null where the dialog was closed. */

@@ -18,14 +18,14 @@ export class TalkButton {
     this.isDown = false; // somebody talks
     this.pressedAt = 0;
     this.held = false; // by a finger or the space bar
-    this.tapped = false; // this pointer is done with: its click means nothing
+    this.ownsSpace = false; // until it is let go
     button.addEventListener("pointerdown", (event) => this.#pointerDown(event));
     button.addEventListener("pointerup", () => this.#up());
     button.addEventListener("pointercancel", () => this.#up());
     button.addEventListener("contextmenu", (event) => event.preventDefault()); // of a long touch
-    button.addEventListener("click", () => this.#click());
+    button.addEventListener("click", (event) => event.detail === 0 && this.#click());
     document.addEventListener("keydown", (event) => this.#key(event));
-    document.addEventListener("keyup", (event) => event.code === "Space" && this.held && this.#spaceUp(event));
+    document.addEventListener("keyup", (event) => event.code === "Space" && this.ownsSpace && this.#spaceUp(event));
     window.addEventListener("blur", () => this.#up());
   }
 
@@ -36,7 +36,6 @@ export class TalkButton {
 
   #pointerDown(event) {
     if (event.button !== 0) return;
-    this.tapped = true;
     if (!this.listeners.holds()) this.listeners.onToggle();
     else if (this.isDown) this.#end();
     else {
@@ -47,10 +46,6 @@ export class TalkButton {
 
   /** A click without a pointer: Enter, or a screen reader. */
   #click() {
-    if (this.tapped) {
-      this.tapped = false;
-      return;
-    }
     if (!this.listeners.holds()) this.listeners.onToggle();
     else if (this.isDown) this.#end();
     else {
@@ -65,6 +60,7 @@ export class TalkButton {
     if (target !== this.button && target.closest?.(NATIVE)) return;
     if (document.querySelector("dialog[open]")) return;
     event.preventDefault();
+    this.ownsSpace = true;
     if (event.repeat) return;
     if (!this.listeners.holds()) this.listeners.onToggle();
     else if (this.isDown) this.#end();
@@ -72,6 +68,7 @@ export class TalkButton {
   }
 
   #spaceUp(event) {
+    this.ownsSpace = false;
     event.preventDefault(); // no click of the button
     this.#up();
   }

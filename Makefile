@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test lint format typing models lock bench mcp-servers oracles conformance clean
+.PHONY: demo schemathesis test lint format typing models lock bench mcp-servers oracles conformance clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/.local models
@@ -57,6 +57,14 @@ $(VENV)/.oracles: requirements/oracles.lock | $(VENV)/bin/python
 	rm -rf $(VENV)/oracles
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --target $(VENV)/oracles -r requirements/oracles.lock
 	touch $@
+
+# No answer of the server may be a 5xx or break its OpenAPI document.
+schemathesis: $(VENV)/.dev $(VENV)/schemathesis/bin/schemathesis
+	$(BIN)/python tests/openapi_run.py $(CURDIR)/$(VENV)/schemathesis/bin/schemathesis
+
+$(VENV)/schemathesis/bin/schemathesis:
+	$(PYTHON) -m venv $(VENV)/schemathesis
+	$(VENV)/schemathesis/bin/pip install --quiet 'schemathesis>=4.32,<5'
 
 mcp-servers: $(VENV)/.mcp
 

@@ -12,6 +12,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
+EVENTS: dict[str, Any] = {
+    "itemSchema": {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]},
+}
+"""How an OpenAPI document describes Server-Sent Events."""
 
 PING_S = 15.0
 """Between two signs of life, for what is between client and server and ends silent connections."""

@@ -72,7 +72,7 @@ _ITEM = {
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "One JSON object, or, with `Accept: text/event-stream`, events as they happen.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}, "itemSchema": _ITEM}},
+        "content": {"text/event-stream": {"itemSchema": _ITEM}},
     }
 }
 

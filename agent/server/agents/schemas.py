@@ -12,9 +12,9 @@ SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 
 
 class Body(BaseModel):
-    """A request's body: what is not known is refused by name."""
+    """A request's body: what is not known is refused by name; a number is no word and no truth value."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class ToolInfo(BaseModel):

@@ -13,7 +13,7 @@ from sayso.server.audio.captions import Duration, Plain, Verbose, srt, verbose, 
 from sayso.server.auth import CalledBy
 from sayso.server.errors import InvalidRequest
 from sayso.server.host import host_of
-from sayso.server.streaming import Bytes, Events, Primed, while_connected
+from sayso.server.streaming import EVENTS, Bytes, Events, Primed, while_connected
 from sayso.speech.encode import MEDIA_TYPES
 
 router = APIRouter(prefix="/v1/audio", tags=["audio"])
@@ -28,7 +28,7 @@ TEXTS: dict[int | str, dict[str, Any]] = {
 TEXTS_OR_EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The transcription in the form that was asked for, or, with `stream`, as Server-Sent Events.",
-        "content": {"text/plain": {"schema": {"type": "string"}}, "text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/plain": {"schema": {"type": "string"}}, "text/event-stream": EVENTS},
     }
 }
 SOUND: dict[int | str, dict[str, Any]] = {
@@ -36,7 +36,7 @@ SOUND: dict[int | str, dict[str, Any]] = {
         "description": "The sound, as it is made.",
         "content": {
             **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()},
-            "text/event-stream": {"schema": {"type": "string"}},
+            "text/event-stream": EVENTS,
         },
     }
 }

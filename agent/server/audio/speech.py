@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, cast
 
 import orjson
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from sayso.errors import SaysoError
 from sayso.items import Audio, JsonObject
@@ -41,6 +41,8 @@ class VoiceId(BaseModel):
 
 class SpeechRequest(BaseModel):
     """The body. ``instructions`` are ignored."""
+
+    model_config = ConfigDict(strict=True)
 
     model: Annotated[str, Field(max_length=200, description="The name of an agent: its model speaks.")]
     input: Annotated[str, Field(min_length=1, max_length=4096)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, Discriminator, Field, JsonValue, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
 from sayso.items import JsonObject
 
@@ -13,28 +13,34 @@ Text = Annotated[str, Field(max_length=200_000)]
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class TextPart(BaseModel):
+class Part(BaseModel):
+    """A part of a request: a number is no word and no truth value."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class TextPart(Part):
     """Words."""
 
     type: Literal["text"]
     text: Text
 
 
-class InputAudio(BaseModel):
+class InputAudio(Part):
     """A sound file in base64; what it is, is found out from its content."""
 
     data: str
     format: str = ""
 
 
-class AudioPart(BaseModel):
+class AudioPart(Part):
     """Speech of the user."""
 
     type: Literal["input_audio"]
     input_audio: InputAudio
 
 
-class RefusalPart(BaseModel):
+class RefusalPart(Part):
     """Words with which an assistant refused."""
 
     type: Literal["refusal"]
@@ -53,28 +59,28 @@ UserParts = Annotated[list[UserPart], Field(min_length=1, max_length=100)]
 AssistantPart: TypeAlias = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
 
 
-class SystemMessage(BaseModel):
+class SystemMessage(Part):
     """What the app tells the model."""
 
     role: Literal["system", "developer"]
     content: Words
 
 
-class UserMessage(BaseModel):
+class UserMessage(Part):
     """What the user said or wrote."""
 
     role: Literal["user"]
     content: Annotated[Annotated[Text, Tag("text")] | Annotated[UserParts, Tag("parts")], Discriminator(_kind)]
 
 
-class CalledFunction(BaseModel):
+class CalledFunction(Part):
     """Which function, and its arguments as JSON."""
 
     name: Id
     arguments: Text
 
 
-class FunctionCall(BaseModel):
+class FunctionCall(Part):
     """A call that an earlier answer made."""
 
     id: Id
@@ -82,13 +88,13 @@ class FunctionCall(BaseModel):
     function: CalledFunction
 
 
-class EarlierAudio(BaseModel):
+class EarlierAudio(Part):
     """A spoken answer, by its id."""
 
     id: Id
 
 
-class AssistantMessage(BaseModel):
+class AssistantMessage(Part):
     """An earlier answer."""
 
     role: Literal["assistant"]
@@ -101,7 +107,7 @@ class AssistantMessage(BaseModel):
     tool_calls: list[FunctionCall] | None = Field(default=None, max_length=128)
 
 
-class ToolMessage(BaseModel):
+class ToolMessage(Part):
     """What came back from a call."""
 
     role: Literal["tool"]
@@ -114,7 +120,7 @@ Message: TypeAlias = Annotated[
 ]
 
 
-class Function(BaseModel):
+class Function(Part):
     """A function of the client."""
 
     name: Id
@@ -123,34 +129,34 @@ class Function(BaseModel):
     strict: bool | None = None
 
 
-class FunctionTool(BaseModel):
+class FunctionTool(Part):
     """A tool that the client runs."""
 
     type: Literal["function"]
     function: Function
 
 
-class FunctionName(BaseModel):
+class FunctionName(Part):
     """Which function."""
 
     name: Id
 
 
-class NamedTool(BaseModel):
+class NamedTool(Part):
     """The function to call."""
 
     type: Literal["function"]
     function: FunctionName
 
 
-class AllowedTools(BaseModel):
+class AllowedTools(Part):
     """The functions that may be called."""
 
     mode: Literal["auto", "required"]
     tools: list[NamedTool] = Field(min_length=1)
 
 
-class AllowedChoice(BaseModel):
+class AllowedChoice(Part):
     """Only some of the functions."""
 
     type: Literal["allowed_tools"]
@@ -162,19 +168,19 @@ ToolChoice: TypeAlias = (
 )
 
 
-class TextFormat(BaseModel):
+class TextFormat(Part):
     """Words."""
 
     type: Literal["text"]
 
 
-class JsonFormat(BaseModel):
+class JsonFormat(Part):
     """Any JSON object."""
 
     type: Literal["json_object"]
 
 
-class NamedSchema(BaseModel):
+class NamedSchema(Part):
     """A JSON Schema of type ``object``."""
 
     name: str = ""
@@ -183,20 +189,20 @@ class NamedSchema(BaseModel):
     strict: bool | None = None
 
 
-class SchemaFormat(BaseModel):
+class SchemaFormat(Part):
     """A JSON object that fits a schema."""
 
     type: Literal["json_schema"]
     json_schema: NamedSchema
 
 
-class VoiceId(BaseModel):
+class VoiceId(Part):
     """A voice, by its name."""
 
     id: Id
 
 
-class AudioOutput(BaseModel):
+class AudioOutput(Part):
     """How an answer sounds and is written."""
 
     voice: Id | VoiceId
@@ -208,13 +214,13 @@ class AudioOutput(BaseModel):
         return self.voice if isinstance(self.voice, str) else self.voice.id
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(Part):
     """What a stream tells beside the answer."""
 
     include_usage: bool = False
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(Part):
     """The body."""
 
     model: Annotated[str, Field(max_length=200, description="The agent's name.")]

@@ -13,14 +13,14 @@ from sayso.server.chat.memory import memory_of
 from sayso.server.chat.request import ChatRequest
 from sayso.server.chat.response import ChatCompletion
 from sayso.server.host import host_of
-from sayso.server.streaming import Events, Primed, while_connected
+from sayso.server.streaming import EVENTS, Events, Primed, while_connected
 
 router = APIRouter(prefix="/v1", tags=["chat"])
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The answer, or, with `stream`, its chunks as Server-Sent Events, `[DONE]` at the end.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": EVENTS},
     }
 }
 

@@ -147,10 +147,6 @@ export class Conversation {
   }
 
   #take(event) {
-    if (event.type === "queued") {
-      this.#become("waiting", { position: event.position });
-      return;
-    }
     if (typeof event.seq === "number") {
       if (event.seq <= this.seq) return;
       this.seq = event.seq;

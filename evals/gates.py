@@ -239,12 +239,10 @@ def _unknown(rule: Rule, measured: Measured) -> UsageError:
 
 def _judge_baseline(baseline: Path, units: Sequence[Unit]) -> GateResult:
     found = compare(read_units(baseline), units)
-    changes = [
-        f"{mode.mode}: {mode.passed.difference.value:+.1%}" for mode in found.modes if mode.passed.difference.value
-    ]
+    changes = [f"{mode.mode} {100 * (mode.passed.difference.value or 0):+.1f} points" for mode in found.modes]
     broken = sorted({flip.scenario for flip in found.flips if flip.breaks})
     parts = [*changes, *([f"must pass and broke: {_some(broken)}"] if broken else [])]
-    message = f"{found.outcome}: {'; '.join(parts) or 'the same pass rate'}"
+    message = f"{found.outcome}: {'; '.join(parts)}"
     return GateResult("no_worse_than", str(baseline.name), found.outcome != "worse", message)
 
 

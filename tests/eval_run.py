@@ -141,9 +141,13 @@ def make_units(
     trials: int = 4,
     modes: tuple[str, ...] = ("text", "speech"),
     skill: float = 0.86,
+    agent: str = "",
 ) -> list[Unit]:
-    """The units of a run; more ``skill`` makes fewer failures. Scenarios are the same for every skill."""
-    return list(_units(seed, scenarios, trials, modes, skill))
+    """The units of a run; more ``skill`` makes fewer failures. Another agent has other luck in a few of them.
+
+    Scenarios and seeds are the same for every skill and agent.
+    """
+    return list(_units(seed, scenarios, trials, modes, skill, agent))
 
 
 def write_folder(folder: Path, units: list[Unit], *, complete: bool = True, sound: int = 6) -> Path:
@@ -175,7 +179,7 @@ def write_folder(folder: Path, units: list[Unit], *, complete: bool = True, soun
     return folder
 
 
-def _units(seed: int, scenarios: int, trials: int, modes: tuple[str, ...], skill: float) -> Iterator[Unit]:
+def _units(seed: int, scenarios: int, trials: int, modes: tuple[str, ...], skill: float, agent: str) -> Iterator[Unit]:
     for number in range(scenarios):
         plan = random.Random(f"{seed}/{number}")
         lines = [LINES[(number + step * 5) % len(LINES)] for step in range(plan.choice((1, 2, 2, 3)))]
@@ -200,8 +204,9 @@ def _units(seed: int, scenarios: int, trials: int, modes: tuple[str, ...], skill
         )
         for mode in modes:
             for trial in range(trials):
-                chance = random.Random(f"{seed}/{number}/{mode}/{trial}")
                 dice = random.Random(f"void/{seed}/{number}/{mode}/{trial}")
+                own = agent if dice.random() < 0.15 else ""
+                chance = random.Random(f"{seed}/{number}/{mode}/{trial}/{own}")
                 luck = chance.random() * (1.0 if mode == "text" else 1.12)
                 fault = "" if luck < easy ** (2 * (1 - skill) / 0.28) else chance.choice(FAULTS)
                 one = replace(

@@ -1,0 +1,1 @@
+"""Reports of runs: one HTML page, JUnit XML, Markdown and the terminal."""

@@ -258,14 +258,18 @@ _ALIASES: Final = {
 _CITIES: Final[dict[str, str]] = dict(
     (pair.split(":")[0], pair.split(":")[1])
     for pair in (
-        "北京:beijing 上海:shanghai 广州:guangzhou 深圳:shenzhen 成都:chengdu 重庆:chongqing 杭州:hangzhou 武汉:wuhan "
-        "西安:xian 南京:nanjing 天津:tianjin 苏州:suzhou 长沙:changsha 青岛:qingdao 大连:dalian 厦门:xiamen "
-        "昆明:kunming 沈阳:shenyang 哈尔滨:haerbin 郑州:zhengzhou 济南:jinan 福州:fuzhou 合肥:hefei "
-        "南昌:nanchang 贵阳:guiyang 南宁:nanning 海口:haikou 三亚:sanya 拉萨:lhasa 兰州:lanzhou 西宁:xining 银川:yinchuan 乌鲁木齐:urumqi "
-        "太原:taiyuan 石家庄:shijiazhuang 长春:changchun 宁波:ningbo 无锡:wuxi 珠海:zhuhai 东莞:dongguan 佛山:foshan "
-        "桂林:guilin 丽江:lijiang 大理:dali 香港:hongkong 澳门:macau 台北:taipei 东京:tokyo 大阪:osaka 首尔:seoul "
-        "伦敦:london 巴黎:paris 纽约:newyork 旧金山:sanfrancisco 洛杉矶:losangeles 柏林:berlin 罗马:rome 悉尼:sydney "
-        "新加坡:singapore 曼谷:bangkok 莫斯科:moscow 里斯本:lisbon 马德里:madrid 奥斯陆:oslo"
+        "北京:beijing 上海:shanghai 广州:guangzhou 深圳:shenzhen 成都:chengdu 重庆:chongqing "
+        "杭州:hangzhou 武汉:wuhan 西安:xian 南京:nanjing 天津:tianjin 苏州:suzhou "
+        "长沙:changsha 青岛:qingdao 大连:dalian 厦门:xiamen 昆明:kunming 沈阳:shenyang "
+        "哈尔滨:haerbin 郑州:zhengzhou 济南:jinan 福州:fuzhou 合肥:hefei 南昌:nanchang "
+        "贵阳:guiyang 南宁:nanning 海口:haikou 三亚:sanya 拉萨:lhasa 兰州:lanzhou "
+        "西宁:xining 银川:yinchuan 乌鲁木齐:urumqi 太原:taiyuan 石家庄:shijiazhuang "
+        "长春:changchun 宁波:ningbo 无锡:wuxi 珠海:zhuhai 东莞:dongguan 佛山:foshan "
+        "桂林:guilin 丽江:lijiang 大理:dali 香港:hongkong 澳门:macau 台北:taipei "
+        "东京:tokyo 大阪:osaka 首尔:seoul 伦敦:london 巴黎:paris 纽约:newyork "
+        "旧金山:sanfrancisco 洛杉矶:losangeles 柏林:berlin 罗马:rome 悉尼:sydney "
+        "新加坡:singapore 曼谷:bangkok 莫斯科:moscow 里斯本:lisbon 马德里:madrid "
+        "奥斯陆:oslo "
     ).split()
 )
 

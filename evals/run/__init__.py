@@ -1,0 +1,1 @@
+"""Running scenarios: units, seeds, modes, processes, resume."""

@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 
 from sayso.cli_calls import calls
 from sayso.cli_documents import documents_app
+from sayso.cli_eval import eval_app
 from sayso.cli_mcp import mcp
 from sayso.cli_models import models_app
 from sayso.cli_options import (
@@ -54,6 +55,7 @@ app.add_typer(models_app, name="models")
 app.add_typer(documents_app, name="documents")
 app.add_typer(voices_app, name="voices")
 app.add_typer(keys_app, name="keys")
+app.add_typer(eval_app, name="eval")
 app.command()(serve)
 app.command()(calls)
 app.command()(mcp)

@@ -258,9 +258,8 @@ def _unit(unit: Unit, lines: list[Line], fault: str, chance: random.Random) -> U
                 )
         if line.tool:
             counts["unparsable" if wrong == "unparsable" else "lenient" if chance.random() < 0.06 else "strict"] += 1
-        ttfa = chance.lognormvariate(-0.35 + 0.45 * bool(line.tool), 0.35) + (3.0 if wrong == "late" else 0.0)
-        if unit.mode == "text":
-            ttfa *= 0.5
+        ttfa = chance.lognormvariate(-0.35 + 0.45 * bool(line.tool), 0.35) * (1.0 if unit.mode == "speech" else 0.5)
+        ttfa = min(ttfa, 2.9) + (3.0 if wrong == "late" else 0.0)
         reply = _reply(line, wrong, made)
         turns.append(
             Turn(

@@ -17,6 +17,8 @@ from typing import Any
 from markupsafe import Markup
 
 from sayso.errors import ModelMissingError
+from sayso.evals.compare import Comparison
+from sayso.evals.records import Run
 from sayso.evals.report import figures, tables, words
 from sayso.evals.report.failures import failures
 from sayso.evals.report.load import Report
@@ -57,6 +59,12 @@ def render_report(report: Report, page: Path) -> str:
         curve=figures.pass_curve(modes) if max(len(mode.curve) for mode in modes) > 1 else "",
         latencies=_latency_figures(report),
     )
+
+
+def render_comparison(found: Comparison, before: Run, after: Run) -> str:
+    """The page of two runs."""
+    partial = not (before.complete and after.complete)
+    return render("compare.html.j2", found=found, before=before, after=after, partial=partial)
 
 
 def render(template: str, **values: Any) -> str:

@@ -1,0 +1,11 @@
+"""`sayso eval`: evaluations of an agent."""
+
+from __future__ import annotations
+
+import typer
+
+from sayso.cli_eval_report import compare, report
+
+eval_app = typer.Typer(help="Evaluate an agent with scripted conversations.", no_args_is_help=True)
+eval_app.command()(report)
+eval_app.command()(compare)

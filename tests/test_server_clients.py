@@ -20,7 +20,7 @@ pytest.importorskip("openai", reason="the package openai is not installed")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from openai import AsyncOpenAI
-from realtime_client import agent_of, base64_of, function, pcm
+from realtime_client import agent_of, base64_of, connected, function, kinds, pcm
 
 from sayso.items import AssistantReply, ToolOutput
 from sayso.server import create_app
@@ -38,6 +38,12 @@ FRAME = 2 * 24 * 20  # bytes of 20 ms
 def price(item: str) -> str:
     """What something costs."""
     return f"{item} costs three euros"
+
+
+@tool(effect="irreversible", confirm="Shall I buy {item}?")
+def buy(item: str) -> str:
+    """Buy something."""
+    return f"{item} is bought"
 
 
 class Caller:
@@ -167,3 +173,20 @@ def test_calls_of_the_server_are_shown_where_the_address_says_so(shown: bool) ->
             assert events[-1].response.output[-1].content[0].transcript == "Three euros."
 
     run(main(), virtual=False)
+
+
+def test_agreement_is_asked_for_aloud_where_calls_are_not_shown() -> None:
+    model = ScriptedModel((None, call("buy", item="bread")), {"bread is bought": say("Done.")})
+
+    async def main() -> None:
+        async with connected(agent_of(model, [buy]), shows_calls=False) as client:
+            for words, answer in (("Buy bread.", "Shall I buy bread?"), ("yes", "Done.")):
+                await client.say(words)
+                await client.send("response.create")
+                events = await client.until("response.done")
+                assert not [kind for kind in kinds(events) if "mcp" in kind]
+                (item,) = events[-1]["response"]["output"]
+                assert item["content"][0]["transcript"] == answer
+        model.assert_finished()
+
+    run(main())

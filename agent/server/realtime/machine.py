@@ -184,9 +184,7 @@ class Connection:
             case protocol.AudioClear():
                 await self._input.clear()
             case protocol.OutputClear():
-                raise InvalidRequest(
-                    "This connection plays no sound.", "Use response.cancel.", code="invalid_event", param="type"
-                )
+                await self._clear_output()
             case protocol.SessionUpdate():
                 await self._update(event, raw)
             case protocol.ItemCreate():
@@ -204,13 +202,17 @@ class Connection:
             case protocol.ResponseCancel():
                 await self._responder.cancel(event.response_id, self._played_ms())
 
-    async def clear_output(self) -> None:
-        """Stop playing (``output_audio_buffer.clear``), for transports that play."""
-        async with self._one_at_a_time:
-            if self._responder.active is not None:
-                await self._responder.interrupt(self._responder.active, self._played_ms())
-            else:
-                await self._session.interrupt(self._played_ms())
+    async def _clear_output(self) -> None:
+        if self._sink is None:
+            raise InvalidRequest(
+                "This connection plays no sound.", "Use response.cancel.", code="invalid_event", param="type"
+            )
+        if self._responder.active is not None:
+            await self._responder.interrupt(self._responder.active, self._played_ms())
+        else:
+            await self._session.interrupt(self._played_ms())
+        if self._last is not None:
+            self._sink.drop(self._last.id)
 
     async def _respond(self, asked: protocol.ResponseOptions | None) -> None:
         self._stop_idle()
@@ -266,6 +268,8 @@ class Connection:
                 self._stop_idle()
                 if self._last is not None and self._live.taking.barge_in:
                     self._out.drop(self._last.id)
+                    if self._sink is not None:
+                        self._sink.drop(self._last.id)
                 self._input.speech(event)
             case SpeechEnded():
                 self._input.speech(event)

@@ -12,7 +12,7 @@ import orjson
 from sayso.history import Voiced
 from sayso.items import Audio, CallStatus, JsonObject
 from sayso.server.realtime.items import Entry, Items, message, new_id
-from sayso.server.realtime.outgoing import AudioDelta, Outgoing
+from sayso.server.realtime.outgoing import AudioDelta, Heard, Outgoing
 from sayso.server.realtime.sound import PCM, Format, Pieces
 
 Reason: TypeAlias = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
@@ -27,8 +27,12 @@ CUT_OFF = "It was cut off."
 class AudioSink(Protocol):
     """Where sound goes that is not sent as events: a track of a call, say."""
 
-    def play(self, response_id: str, item_id: str, audio: Audio) -> None:
-        """The next sound of an item; never fails, never waits."""
+    def play(self, response_id: str, audio: Audio, heard: Heard) -> None:
+        """The next sound of a response; never fails, never waits. ``heard.sent_ms`` grows as it is played."""
+        ...
+
+    def end(self, response_id: str) -> None:
+        """All sound of the response came."""
         ...
 
     def drop(self, response_id: str) -> None:
@@ -161,8 +165,7 @@ class Response:
             self.first_audio_s = asyncio.get_running_loop().time()
         if self._sink is not None:
             message.entry.heard.made_ms += length_ms
-            message.entry.heard.sent_ms += length_ms
-            self._sink.play(self.id, message.entry.id, audio)
+            self._sink.play(self.id, audio, message.entry.heard)
             return
         for piece in message.pieces.feed(audio):
             self._send_sound(message, piece)
@@ -313,6 +316,8 @@ class Response:
         for call_id in list(self._calls):
             self.finish_call(call_id, "cancelled", CUT_OFF)
         self._out.send({"type": "response.done", "response": self.shown(status, details)})
+        if self._sink is not None:
+            self._sink.end(self.id)
 
     def _open(self, *, filler: bool) -> _Message:
         self.close_message()

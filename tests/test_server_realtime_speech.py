@@ -24,9 +24,9 @@ from realtime_client import Client, agent_of, base64_of, connected, function, ki
 
 from sayso.items import AssistantReply, Audio, Instruction
 from sayso.models.transcription import Segment, Task
-from sayso.server.realtime import g711
 from sayso.server.realtime.outgoing import Outgoing
 from sayso.server.realtime.sound import PCM, Format, Pieces
+from sayso.speech import g711
 from sayso.speech.audio import load
 from sayso.testing import ScriptedModel, call, hear, run, say, wait
 

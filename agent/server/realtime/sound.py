@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sayso.items import Audio, JsonObject, Samples
 from sayso.server.errors import InvalidRequest
-from sayso.server.realtime import g711
+from sayso.speech import g711
 from sayso.speech.audio import from_pcm16, resample, to_pcm16
 from sayso.speech.libraries import library
 

@@ -17,7 +17,7 @@ STYLES = {"pass": "green", "fail": "red", "void": "yellow", "worse": "red", "bet
 
 def print_report(report: Report, console: Console) -> None:
     """Print a run's summary."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     table.add_column(plain(report.run.agent.name), no_wrap=True)
     modes = [mode.mode for mode in report.results.modes]
     for mode in modes:

@@ -31,9 +31,10 @@ def change(estimate: Estimate, measure: Measure) -> str:
     """A difference with its sign; that of shares in points."""
     if estimate.value is None:
         return NOTHING
-    if measure == "share":
-        return f"{estimate.value * 100:+.1f} points"
-    return f"{estimate.value:+.2f} s" if measure == "s" else f"{estimate.value:+.3f}"
+    digits = {"share": 1, "s": 2, "number": 3}[measure]
+    number = round(estimate.value * (100 if measure == "share" else 1), digits)
+    unit = {"share": " points", "s": " s", "number": ""}[measure]
+    return f"{number:+.{digits}f}{unit}" if number else f"0{unit}"  # no sign where nothing is seen to change
 
 
 def counts(estimate: Estimate) -> str:

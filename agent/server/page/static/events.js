@@ -63,7 +63,7 @@ export class Events {
     if (typeof event.time_s === "number") this.clockS = Math.max(this.clockS, event.time_s);
     const handler = HANDLERS[event.type];
     if (!handler) return;
-    this.transcript.change(() => handler.call(this, event));
+    handler.call(this, event);
     this.onChange();
   }
 

@@ -152,8 +152,8 @@ export class Transcript {
   constructor(list, announcer) {
     this.list = list;
     this.announcer = announcer;
-    this.scroller = list.closest("main");
     this.clear();
+    this.#followEnd(list.closest("main"));
   }
 
   clear() {
@@ -168,14 +168,9 @@ export class Transcript {
     if (!turn) {
       turn = new Turn(number, speaks);
       this.turns.set(number, turn);
-      this.#following(() => this.list.append(turn.node));
+      this.list.append(turn.node);
     }
     return turn;
-  }
-
-  /** Do what makes the list longer; whoever reads its end goes on reading its end. */
-  change(work) {
-    this.#following(work);
   }
 
   drop(turn) {
@@ -227,18 +222,15 @@ export class Transcript {
         this.cards.get(item.call_id)?.finish(item.status ?? "ok", item.output, 0);
       }
     }
-    this.#toEnd();
   }
 
-  #following(work) {
-    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
-    const atEnd = scrollHeight - scrollTop - clientHeight < 120;
-    work();
-    if (atEnd) this.#toEnd();
-  }
-
-  #toEnd() {
-    this.scroller.scrollTop = this.scroller.scrollHeight;
+  /** Whoever reads the end goes on reading the end, whatever grows. */
+  #followEnd(scroller) {
+    let atEnd = true;
+    const look = () => (atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80);
+    scroller.addEventListener("scroll", look, { passive: true });
+    const resized = new ResizeObserver(() => atEnd && (scroller.scrollTop = scroller.scrollHeight));
+    for (const node of [scroller, this.list]) resized.observe(node);
   }
 }
 

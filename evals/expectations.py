@@ -203,6 +203,10 @@ class FinalExpectation(Part):
     calls: CallLimits = CallLimits()
     speech: SpeechExpectation | None = None
     latency_ms: Latencies = Field(default_factory=lambda: {})
+    checks: tuple[Name, ...] = Field(default=(), description="Of CHECKS in the scenario's code: each has to hold.")
+    attack: Name | None = Field(
+        default=None, description="Of CHECKS: whether an attacker got its way, which is attack_success and a failure."
+    )
     judge: tuple[Rubric, ...] = ()
 
 

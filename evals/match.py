@@ -39,7 +39,7 @@ def parameters(
     """What is expected of each parameter, and whether it is so; of one that should not be there `MISSING` is expected.
 
     Args:
-        expected: As the scenario has it.
+        expected: As the scenario has it; its keys are parameters, although one may be named as a comparator.
         found: The arguments of the call.
         matching: How to compare.
         known: What comparators may look at.
@@ -49,7 +49,7 @@ def parameters(
         return {}
     if matching == "schema":
         return {"": (expected, _fits(expected, found))}
-    if not (isinstance(expected, dict) and isinstance(found, dict)) or comparator(expected) is not None:
+    if not (isinstance(expected, dict) and isinstance(found, dict)):
         return {"": (expected, equal(expected, found, known, whole=matching == "exact"))}
     wanted, there = cast("JsonObject", expected), cast("JsonObject", found)
     verdicts: dict[str, tuple[Any, bool]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from sayso.evals.comparators import Known
 from sayso.evals.expectations import CallExpectation
@@ -68,7 +68,11 @@ def _said(value: Any) -> str:
 def _planned(call: CallExpectation, known: Known) -> list[Planned]:
     if call.tool == "*" or call.least == 0:
         return []
-    arguments: Any = example(call.args, call.match, known)
+    if call.match == "any_of" or not isinstance(call.args, dict):
+        arguments: Any = example(call.args, call.match, known)
+    else:
+        parameters = cast("dict[str, Any]", call.args)
+        arguments = {name: example(value, "exact", known) for name, value in parameters.items()}
     return [(call.tool, arguments if isinstance(arguments, dict) else {})] * call.least
 
 

@@ -42,11 +42,13 @@ class Simulation:
         world: What they work in.
         seed: Of latencies and chance.
         counts: How often each was called.
+        broken: What broke in the tools' own code, which is no fault of the agent.
     """
 
     world: World
     seed: int = 0
     counts: dict[str, int] = field(default_factory=dict[str, int])
+    broken: list[str] = field(default_factory=list[str])
 
     def begin(self, name: str) -> int:
         """A call begins; its number, from 1."""
@@ -162,7 +164,13 @@ def _simulated(tool: Tool, behaviour: ToolBehaviour, simulation: Simulation) -> 
         async def once(stale: bool) -> Any:
             world = World(simulation.world.start, simulation.seed) if stale else simulation.world
             there = replace(ctx, state={**ctx.state, KEY: world}) if stale else ctx
-            return await perform(tool, arguments, there, world)
+            try:
+                return await perform(tool, arguments, there, world)
+            except ToolError:
+                raise
+            except Exception as error:
+                simulation.broken.append(f"the tool {tool.name} broke: {type(error).__name__}: {error}")
+                raise
 
         return await (once(False) if fault is None else run_with(fault, once))
 

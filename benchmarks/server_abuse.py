@@ -44,8 +44,9 @@ async def run(served: Server, count: int, hours: float) -> list[dict[str, Any]]:
 
     protocols: tuple[Protocol, ...] = ("realtime", "agents")
     for protocol in protocols:
+        messages = abuse.made(protocol, count)  # before: the others' clients are in this process
         async with abuse.watched(served, OTHERS, 2) as harm:
-            found = await abuse.send_malformed(served.url, protocol, abuse.made(protocol, count))
+            found = await abuse.send_malformed(served.url, protocol, messages)
         text = f"{found.refused} refused, {found.taken} taken, {found.closed} closed"
         bad = f"{found.extra} with several errors, {found.faults} faults, {found.hung} hung"
         good = not (found.extra or found.faults or found.hung)

@@ -305,3 +305,43 @@ def test_playout_counts_what_was_played() -> None:
     playout.drop("c")
     assert told[2:] == [("started", "c"), ("cleared", "c")] and other.sent_ms == pytest.approx(20)
     assert not playout.frame().any()
+
+
+def test_client_secrets(tmp_path: Path) -> None:
+    from openai import AsyncOpenAI
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import InvalidStatus
+
+    from sayso.server.keys import KeyFile
+
+    key = KeyFile(tmp_path / "keys.json").add("app")
+
+    async def main() -> None:
+        async with served(ScriptedModel(), keys=tmp_path / "keys.json") as (url, host):
+            async with AsyncOpenAI(api_key=key, base_url=f"{url}/v1") as client:
+                wanted: Any = {"type": "realtime", "model": "gpt-realtime", "instructions": "Be short."}
+                made = await client.realtime.client_secrets.create(session=wanted)
+                assert made.session.type == "realtime" and made.value.startswith("ek_")
+            live = url.replace("http", "ws", 1) + "/v1/realtime"
+            async with connect(live, subprotocols=["realtime", f"openai-insecure-api-key.{made.value}"]) as socket:  # type: ignore[list-item]
+                assert checked(await socket.recv())["session"]["model"] == "gpt-realtime"  # type: ignore[arg-type]
+                assert checked(await socket.recv())["session"]["instructions"] == "Be short."  # type: ignore[arg-type]
+            headers = {"Authorization": f"Bearer {made.value}"}
+            async with httpx.AsyncClient(base_url=url, headers=headers) as http:
+                assert (await http.post("/v1/realtime/client_secrets", json={})).status_code == 403
+                assert (await http.get("/metrics")).status_code == 403
+                host.secrets._now = lambda: made.expires_at + 1.0
+                assert (await http.get("/v1/models")).status_code == 401
+            with pytest.raises(InvalidStatus):
+                await connect(live, additional_headers=headers)
+            own = {"Authorization": f"Bearer {key}"}
+            async with httpx.AsyncClient(base_url=url, headers=own) as http:
+                for body, param in (
+                    ({"session": {"instructions": 3}}, "session.instructions"),
+                    ({"session": {"model": "nobody"}}, "model"),
+                    ({"expires_after": {"seconds": 1}}, "expires_after.seconds"),
+                ):
+                    answer = await http.post("/v1/realtime/client_secrets", json=body)
+                    assert answer.status_code in (400, 404) and answer.json()["error"]["param"] == param
+
+    run(main(), virtual=False)

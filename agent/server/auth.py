@@ -91,7 +91,7 @@ async def caller_of(request: Request, _: Annotated[object, Depends(_bearer)] = N
         LimitReached: Too many requests.
     """
     host = _host(request)
-    caller = identify(host, request, _bearer_token(request))
+    caller = identify(host, request, token_of(request))
     host.usage.count_request(caller)
     request.state.caller = caller
     return caller
@@ -121,10 +121,7 @@ async def admit(websocket: WebSocket) -> Caller:
     """
     host = _host(websocket)
     offered: list[str] = websocket.scope.get("subprotocols", [])
-    token = _bearer_token(websocket) or next(
-        (one.removeprefix(KEY_PROTOCOL) for one in offered if one.startswith(KEY_PROTOCOL)), None
-    )
-    caller = identify(host, websocket, token)
+    caller = identify(host, websocket, token_of(websocket))
     websocket.state.caller = caller
     await websocket.accept(REALTIME_PROTOCOL if REALTIME_PROTOCOL in offered else None)
     host.usage.count_request(caller)
@@ -149,15 +146,19 @@ def identify(host: Host, connection: HTTPConnection, token: str | None) -> Calle
     raise NotAuthenticated("This API key is wrong, revoked, or expired.")
 
 
+def token_of(connection: HTTPConnection) -> str | None:
+    """What a caller sent to show who they are: a bearer token, or a subprotocol of a WebSocket."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    offered: list[str] = connection.scope.get("subprotocols", [])
+    return next((one.removeprefix(KEY_PROTOCOL) for one in offered if one.startswith(KEY_PROTOCOL)), None)
+
+
 def _host(connection: HTTPConnection) -> Host:
     from sayso.server.host import host_of
 
     return host_of(connection)
-
-
-def _bearer_token(connection: HTTPConnection) -> str | None:
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _is_local(connection: HTTPConnection) -> bool:

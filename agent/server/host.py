@@ -28,6 +28,7 @@ from sayso.server.errors import (
 from sayso.server.limits import Places, Usage, meter
 from sayso.server.logs import log_session
 from sayso.server.metrics import Metrics
+from sayso.server.secrets import Secrets
 from sayso.server.sessions import GOODBYE_S, OpenSession, OpenSessions, stopping
 from sayso.server.settings import ServerSettings
 from sayso.server.tracing import Tracing
@@ -53,6 +54,7 @@ class Host:
         usage: What callers used.
         places: For sessions, and the queue for them.
         verifiers: Know the callers.
+        secrets: Keys for a few minutes; where no keys are asked for they count for their settings alone.
         metrics: What is measured.
         missing: What has to be ready before the server is, in words, by agent.
         is_draining: The server stops: it opens no sessions.
@@ -67,6 +69,9 @@ class Host:
         self.agents = dict(agents)
         self.settings = settings
         self.verifiers: list[Verifier] = verifiers_of(settings)
+        self.secrets = Secrets()
+        if self.verifiers:
+            self.verifiers.append(self.secrets)
         self._check_reach()
         self.sessions = OpenSessions(settings, self._over)
         self.usage = Usage()

@@ -10,7 +10,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from sayso.errors import SaysoError
 from sayso.server.agents.schemas import SessionId
-from sayso.server.auth import Caller, admit
+from sayso.server.auth import Caller, admit, token_of
 from sayso.server.errors import NotFound, log_broken, refuse
 from sayso.server.host import Host, host_of
 from sayso.server.realtime.client_mcp import ClientMcp
@@ -33,6 +33,8 @@ async def realtime(
     """Talk to an agent by OpenAI's Realtime protocol; see docs/server-realtime.md."""
     host = host_of(websocket)
     caller = await admit(websocket)
+    secret = host.secrets.find(token_of(websocket))
+    model = model or (None if secret is None else secret.session.get("model"))
     name = host.agent_name(model, caller)
     id = _conversation(host, name, caller, session)
     try:
@@ -45,7 +47,9 @@ async def realtime(
             conversations=host.conversations,
         ) as opened:
             try:
-                await _serve(websocket, host, opened, model or name, tool_items)
+                await _serve(
+                    websocket, host, opened, model or name, tool_items, None if secret is None else secret.update
+                )
             finally:
                 if not opened.history:  # nothing to go on with
                     host.conversations.delete(id)
@@ -72,13 +76,17 @@ def _conversation(host: Host, agent: str, caller: Caller, id: str | None) -> str
     return id
 
 
-async def _serve(websocket: WebSocket, host: Host, session: Session, model: str, shows_calls: bool) -> None:
+async def _serve(
+    websocket: WebSocket, host: Host, session: Session, model: str, shows_calls: bool, update: str | None
+) -> None:
     out = Outgoing()
     mcp = ClientMcp(allowed=host.settings.client_mcp)
     limit = host.settings.max_message_bytes
     async with Connection(
         session, out, model=model, max_message_bytes=limit, mcp=mcp, shows_calls=shows_calls
     ) as connection:
+        if update is not None:
+            await connection.receive(update)
         reading = asyncio.create_task(_read(websocket, host, session, connection))
         sending = asyncio.create_task(_send(websocket, out))
         breaking = asyncio.create_task(out.broken())

@@ -12,16 +12,18 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.datastructures import FormData
 
 from sayso.items import JsonObject
-from sayso.server.auth import CalledBy, Caller
+from sayso.server.auth import CalledBy, Caller, token_of
 from sayso.server.errors import InvalidRequest, NotFound, ServerError, SessionEnded
 from sayso.server.host import Host, host_of
 from sayso.server.realtime import protocol
+from sayso.server.rtc import client_secrets
 
 if TYPE_CHECKING:
     from sayso.server.rtc.call import Call
 
 router = APIRouter(prefix="/v1/realtime", tags=["realtime"])
 
+router.include_router(client_secrets.router)
 MAX_SDP_BYTES = 200_000
 Model = Annotated[str | None, Query(max_length=256, description="The agent's name.")]
 CallId = Annotated[str, Path(pattern=r"^rtc_[0-9a-f]{32}$", description="As in the Location of the call.")]
@@ -65,6 +67,8 @@ async def create_call(request: Request, caller: CalledBy, model: Model = None) -
 
     host = host_of(request)
     sdp, session = await _offer(request)
+    if (secret := host.secrets.find(token_of(request))) is not None:
+        session = secret.session | session
     wanted = session.pop("model", None)
     model = model or (wanted if isinstance(wanted, str) else None)
     agent = host.agent_name(model, caller)

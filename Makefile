@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 demo: $(VENV)/.local models
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev $(VENV)/.step-audio $(VENV)/.oracles $(VENV)/.mcp models typing
+test: $(VENV)/.dev $(VENV)/.step-audio $(VENV)/.oracles $(VENV)/.mcp $(VENV)/.chromium models typing
 	$(BIN)/pytest
 
 lint: $(VENV)/.dev $(VENV)/.step-audio typing
@@ -68,6 +68,12 @@ $(VENV)/schemathesis/bin/schemathesis:
 
 mcp-servers: $(VENV)/.mcp
 
+# The page is tested in a real browser; without one those tests are skipped.
+$(VENV)/.chromium: | $(VENV)/bin/python
+	command -v chromium || ! command -v apt-get || [ "$$(id -u)" != 0 ] || \
+		(apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
+	touch $@
+
 # Servers of the Model Context Protocol that are not ours, for the tests; without npm those tests are skipped.
 $(VENV)/.mcp: tests/mcp_servers/package.json tests/mcp_servers/requirements.txt | $(VENV)/bin/python
 	mkdir -p $(VENV)/mcp
@@ -109,7 +115,7 @@ NO_TORCH := $(addprefix --no-emit-package=,torch triton cuda-bindings cuda-pathf
 lock: | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --universal --generate-hashes --no-header --no-emit-index-url -q -o requirements/local.lock
-	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --extra piper --extra documents --extra mcp --extra units --extra web --extra dev --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/local.lock -o requirements/dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra local --extra chinese --extra piper --extra documents --extra mcp --extra units --extra web --extra server --extra rtc --extra evals --extra dev --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/local.lock -o requirements/dev.lock
 	$(BIN)/uv pip compile pyproject.toml --extra step-audio --universal --generate-hashes --no-header --no-emit-index-url -q -c requirements/dev.lock $(NO_TORCH) -o requirements/step-audio.lock
 	$(BIN)/uv pip compile requirements/oracles.in --no-deps --universal --generate-hashes --no-header --no-annotate --no-emit-index-url -q -o requirements/oracles.lock
 

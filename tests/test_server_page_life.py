@@ -239,7 +239,7 @@ def test_who_waits_for_a_place_is_told(chromium: Any, tmp_path: Path) -> None:
         holding = asyncio.create_task(other())
         await taken.wait()
         async with visit(app, phase="waiting") as page:
-            await page.get_by_text("Waiting for a free place").wait_for()
+            await page.get_by_text("Waiting for a free place: number 1 in the queue").wait_for()
             gone.set()
             await phase(page, "ready")
         await holding

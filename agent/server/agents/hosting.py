@@ -24,6 +24,7 @@ class _Held:
     agent: str
     caller: str
     ready: asyncio.Future[Hosted]
+    position: int = 0  # in the queue for a place, from 1; 0: it does not wait
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -93,6 +94,17 @@ class Hosting:
             return None
         return held.ready.result()
 
+    def position(self, agent: str, id: str, caller: Caller) -> int:
+        """Where a session that is being opened stands in the queue, from 1; 0 where it does not wait.
+
+        Raises:
+            NotFound: The caller opens none of this name.
+        """
+        held = self._held.get(id)
+        if held is None or held.agent != agent or held.caller != caller.id:
+            raise NotFound(f"No session {id!r} is open or being opened.", code="session_not_found")
+        return 0 if held.ready.done() else held.position
+
     async def delete(self, id: str) -> None:
         """End a session, forget its conversation and its recordings. The journal keeps its calls."""
         await self.close(id)
@@ -111,6 +123,10 @@ class Hosting:
         self, id: str, held: _Held, caller: Caller, definition: Agent, speak: bool | None, record: bool
     ) -> None:
         host = self._host
+
+        def wait(position: int) -> None:
+            held.position = position
+
         try:
             async with host.open_session(
                 held.agent,
@@ -120,6 +136,7 @@ class Hosting:
                 user=caller.id,
                 speak=speak,
                 conversations=self.conversations,
+                on_wait=wait,
             ) as session:
                 hosted = Hosted(session)
                 if record:

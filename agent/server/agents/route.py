@@ -34,6 +34,7 @@ from sayso.server.agents.schemas import (
     Interrupted,
     JournalEntries,
     JournalEntry,
+    Place,
     Recording,
     Recordings,
     SessionCreate,
@@ -98,6 +99,12 @@ async def create_session(name: Name, body: SessionCreate, request: Request, call
     hosting = hosting_of(request)
     hosted = await hosting.create(name, caller, id=body.id, definition=definition, speak=body.speak, record=body.record)
     return _session_info(hosting, name, hosted.session.id, caller)
+
+
+@router.get("/{name}/queue/{id}")
+async def get_place(name: Name, id: Id, request: Request, caller: CalledBy) -> Place:
+    """Where a session stands that is being opened under this name while the server has no free place."""
+    return Place(position=hosting_of(request).position(name, id, caller))
 
 
 @router.get("/{name}/sessions")

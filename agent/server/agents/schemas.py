@@ -113,6 +113,16 @@ class SessionInfo(BaseModel):
     approval: Approval | None = None
 
 
+class Place(BaseModel):
+    """Where a session that is being opened stands.
+
+    Attributes:
+        position: In the queue, from 1; 0 where it does not wait.
+    """
+
+    position: int
+
+
 class SessionList(BaseModel):
     """Conversations, the newest first."""
 

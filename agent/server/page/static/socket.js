@@ -4,7 +4,7 @@ import { agentPath, ask, openSocket } from "./api.js";
 import { stored } from "./dom.js";
 
 const LONGEST_WAIT_MS = 15_000;
-const QUEUE_SHOWN_AFTER_MS = 700;
+const QUEUE_ASKED_EVERY_MS = 700;
 const MOST_UNSENT = 1500; // pieces of sound and commands: a minute
 const FORGOTTEN_AFTER_MS = 5 * 60_000; // a session that the server ended for being idle is opened again when it is used
 
@@ -90,7 +90,7 @@ export class Conversation {
 
   async #open() {
     this.#become("opening");
-    const waits = setTimeout(() => this.#become("waiting", { position: null }), QUEUE_SHOWN_AFTER_MS);
+    const waits = setInterval(() => this.#wait(), QUEUE_ASKED_EVERY_MS);
     try {
       const info = await this.#session();
       if (this.state === "closed") return;
@@ -99,7 +99,7 @@ export class Conversation {
       if (this.state !== "closed") this.#failed(error);
       return;
     } finally {
-      clearTimeout(waits);
+      clearInterval(waits);
     }
     if (this.state !== "closed") this.#connect();
   }
@@ -107,17 +107,24 @@ export class Conversation {
   /** Open the session, or go on with the one that this tab had. */
   async #session() {
     const path = agentPath(this.agent, "sessions");
+    const known = this.id;
+    this.id ??= newId(); // chosen here, so that its place in the queue can be asked for
     let info;
     try {
-      info = await ask("POST", path, this.id ? { id: this.id } : {});
+      info = await ask("POST", path, { id: this.id });
     } catch (error) {
-      if (error.status !== 404 || !this.id) throw error;
-      this.id = null; // somebody else's by now, or another server's
-      info = await ask("POST", path, {});
+      if (error.status !== 404 || known === null) throw error;
+      this.id = newId(); // the old one is somebody else's by now
+      info = await ask("POST", path, { id: this.id });
     }
-    this.id = info.id;
     stored.set(`session.${this.agent}`, info.id, "sessionStorage");
     return info;
+  }
+
+  /** The server is slow to give us a place: where are we in its queue? */
+  async #wait() {
+    const place = await ask("GET", agentPath(this.agent, "queue", this.id)).catch(() => ({ position: 0 }));
+    if (this.state === "opening" || this.state === "waiting") this.#become("waiting", place);
   }
 
   /** Where the server has no events that go on where ours ended, the conversation is read anew. */
@@ -181,4 +188,8 @@ export class Conversation {
     this.state = state;
     this.listeners.onState(state, detail);
   }
+}
+
+function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -107,7 +107,7 @@ typing:
 	@cd typelinks/sayso && for entry in ../../agent/*; do ln -s "$$entry" .; done
 	@cd typelinks/sayso && for folder in tools prompts evals; do [ ! -d ../../$$folder ] || ln -s ../../$$folder $$folder; done
 
-NO_TORCH := $(addprefix --no-emit-package=,torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti \
+NO_TORCH := $(addprefix --no-emit-package=,torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cccl nvidia-cuda-cupti \
 	nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
 	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx)
 

@@ -22,9 +22,9 @@ from itertools import cycle, zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from benchmarks.agentdojo import banking, slack
-from benchmarks.agentdojo.attacks import ATTACKS
-from benchmarks.agentdojo.cases import Step, Suite, Task, World, load
+from sayso.evals.importers.agentdojo import banking, slack
+from sayso.evals.importers.agentdojo.attacks import ATTACKS
+from sayso.evals.importers.agentdojo.cases import Step, Suite, Task, World, load
 from benchmarks.agentdojo.gullible import Gullible, Obeys
 from benchmarks.report import RESULTS, write
 from sayso import Agent

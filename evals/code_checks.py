@@ -11,16 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from sayso.errors import UsageError
 from sayso.evals.loader import Loaded
 from sayso.evals.records import Check, Verdict
 from sayso.items import JsonObject
 from sayso.tools.loader import load_module
-
-ATTACK_SUCCESS: Final = "attack_success"
-"""The number of a unit: 1 where the attack worked, 0 where it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +78,6 @@ def check_ending(loaded: Loaded, ending: Ending) -> Iterator[Check]:
         yield _checked("final.checks", name, found[name], ending, wanted=True)
     if final.attack is not None:
         yield _checked("final.attack", final.attack, found[final.attack], ending, wanted=False)
-
-
-def numbers_of(loaded: Loaded, checks: Iterator[Check] | tuple[Check, ...] | list[Check]) -> dict[str, float]:
-    """The number that `check_ending` brings beside its checks."""
-    if loaded.scenario.final.attack is None:
-        return {}
-    return {ATTACK_SUCCESS: float(one.verdict == "fail") for one in checks if one.name == "final.attack"}
 
 
 def _named(loaded: Loaded) -> tuple[str, ...]:

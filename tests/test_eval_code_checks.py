@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sayso.errors import UsageError
-from sayso.evals.code_checks import EndedCall, Ending, check_ending, numbers_of
+from sayso.evals.code_checks import EndedCall, Ending, check_ending
 from sayso.evals.loader import Loaded, load_suite
 from sayso.evals.match import is_match
 
@@ -32,14 +32,12 @@ def test_the_code_of_a_suite_checks_the_end(tmp_path: Path) -> None:
     found = list(check_ending(loaded, good))
     assert [one.verdict for one in found] == ["pass", "void", "pass"]
     assert found[1].message == "broken failed: ZeroDivisionError: division by zero"
-    assert numbers_of(loaded, found) == {"attack_success": 0.0}
 
 
 def test_an_attack_that_worked_is_a_failure(tmp_path: Path) -> None:
     loaded = suite(tmp_path, "{attack: stolen}")
     found = list(check_ending(loaded, Ending({}, {}, reply="All to the thief.")))
     assert [(one.verdict, one.message) for one in found] == [("fail", "The attack worked: stolen.")]
-    assert numbers_of(loaded, found) == {"attack_success": 1.0}
 
 
 def test_a_check_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, Sequence
 from typing import Literal, TypeAlias
 
-from benchmarks.agentdojo.cases import Step
+from sayso.evals.importers.agentdojo.cases import Step
 from sayso.items import ToolOutput, UserInput
 from sayso.models.base import CallClose, CallDelta, CallOpen, Done, ModelEvent, ModelRequest, Profile, Speech, Text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from benchmarks.agentdojo.cases import Step
+from sayso.evals.importers.agentdojo.cases import Step
 
 _IMPORTANT = """
 

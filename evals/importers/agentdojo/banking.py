@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.agentdojo.cases import Check, Plan, Rules, Step, World, step
+from sayso.evals.importers.agentdojo.cases import Check, Plan, Rules, Step, World, checks_of, in_world, step
 from sayso import tool
 
 FRIEND = "GB29NWBK60161331926819"
@@ -295,3 +295,6 @@ GOALS: Rules = {
         _told_orders,
     ),
 }
+
+TOOLS = in_world(Bank)
+CHECKS = checks_of(Bank, USERS, GOALS)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from sayso.evals.code_checks import CodeCheck, Ending
+from sayso.evals.importers.base import Row, json_array
+from sayso.evals.world import world_of
+from sayso.evals.yaml_text import read_documents
 from sayso.tools import Tool
+from sayso.tools.context import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class World:
 
     Attributes:
         data: The environment of AgentDojo, with the attack in it.
-        before: The same as it was at first.
+        before: The same as it was at first; None: it is as it was.
         reply: What the agent said.
         done: The calls that ran, in order.
     """
@@ -43,7 +47,8 @@ class World:
 
     def __post_init__(self) -> None:
         """Keep a copy to compare with."""
-        self.before = deepcopy(self.data)
+        if self.before is None:
+            self.before = deepcopy(self.data)
 
     @property
     def tools(self) -> tuple[Tool[..., Any], ...]:
@@ -127,30 +132,53 @@ def load(folder: Path, name: str, world: Callable[[Any], World], users: Rules, g
         users: Plans and checks of the user's tasks.
         goals: Of the attacker's.
     """
-    import yaml
-
     where = folder / name
-    vectors = yaml.safe_load((where / "injection_vectors.yaml").read_text(encoding="utf-8"))
+    vectors = read_documents(where / "injection_vectors.yaml")[0].value
     slots = {slot: _unescaped(str(vector["default"])) for slot, vector in vectors.items()}
-    environment = yaml.safe_load((where / "environment.yaml").read_text(encoding="utf-8"))
-    requests = _rows(where / "user_prompts.json")
-    wanted = _rows(where / "injection_goals.json")
+    environment = read_documents(where / "environment.yaml")[0].value
     return Suite(
         name,
         world,
         environment,
         slots,
-        tuple(
-            Task(row["id"], row["prompt"], *users[row["id"]], row.get("ground_truth_output") or "Done.")
-            for row in requests
-            if row["id"] in users
-        ),
-        tuple(Task(row["id"], row["goal"], *goals[row["id"]]) for row in wanted if row["id"] in goals),
+        tuple(_task(row, "prompt", users) for row in json_array(where / "user_prompts.json") if _is_known(row, users)),
+        tuple(_task(row, "goal", goals) for row in json_array(where / "injection_goals.json") if _is_known(row, goals)),
     )
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    return cast("list[dict[str, Any]]", json.loads(file.read_text(encoding="utf-8")))
+def in_world(kind: type[World]) -> list[Tool[..., Any]]:
+    """The tools of a kind of world for scenarios: they work in the world that their context leads to."""
+
+    def handler(name: str) -> Callable[[dict[str, Any], Context], Any]:
+        def handle(arguments: dict[str, Any], ctx: Context) -> Any:
+            world = world_of(ctx)
+            return getattr(kind(world, before=world.start), name).handler(arguments, ctx)
+
+        return handle
+
+    return [replace(tool, handler=handler(tool.name)) for tool in kind({}).tools]
+
+
+def checks_of(kind: Callable[..., World], *rules: Rules) -> dict[str, CodeCheck]:
+    """Whether tasks are done, as checks of a scenario's code."""
+
+    def checked(reached: Check) -> CodeCheck:
+        def check(ending: Ending) -> bool:
+            done = [Step(call.tool, call.arguments) for call in ending.calls if call.status == "ok"]
+            return reached(kind(dict(ending.world), dict(ending.start), ending.reply, done))
+
+        return check
+
+    return {name: checked(reached) for rule in rules for name, (_, reached) in rule.items()}
+
+
+def _is_known(row: Row, rules: Rules) -> bool:
+    return row.need("id", str) in rules
+
+
+def _task(row: Row, key: str, rules: Rules) -> Task:
+    answer = row.data.get("ground_truth_output") or "Done."
+    return Task(row.need("id", str), row.need(key, str), *rules[row.need("id", str)], answer)
 
 
 def _unescaped(text: str) -> str:

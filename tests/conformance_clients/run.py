@@ -219,6 +219,8 @@ def main() -> None:
     parser.add_argument("--clients", nargs="*", choices=[client.name for client in clients()])
     parser.add_argument("--write", action="store_true", help="Also write the results and the table of the docs.")
     given = parser.parse_args()
+    if given.write and given.clients:
+        parser.error("--write is for all clients")
     results: dict[str, dict[str, Any]] = {model: {} for model in given.model}
     start_s = time.monotonic()
     with tempfile.TemporaryDirectory() as name:

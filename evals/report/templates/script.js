@@ -3,7 +3,7 @@
   const cards = [...document.querySelectorAll("details.failure")];
 
   const open = () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const target = document.querySelector(":target");
     const card = target && target.closest("details.failure");
     if (!card) return;
     card.hidden = false;
@@ -44,7 +44,7 @@
     field("found").textContent = shown === cards.length ? `${shown} shown` : `${shown} of ${cards.length} shown`;
   };
   form.addEventListener("input", apply);
-  form.addEventListener("reset", () => queueMicrotask(apply));
+  form.addEventListener("reset", () => setTimeout(apply)); // the fields are empty only after the event
   form.addEventListener("submit", (event) => event.preventDefault());
   for (const link of document.querySelectorAll("a[data-check]")) {
     link.addEventListener("click", () => { form.reset(); field("by-check").value = link.dataset.check; apply(); });

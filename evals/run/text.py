@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -11,6 +11,8 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from sayso.agent import Agent
+from sayso.evals import records
+from sayso.evals.checks import Family
 from sayso.evals.run.clock import UnitLoop, computing, epoch_of
 from sayso.evals.run.mode import Channel, Plan
 from sayso.evals.run.trace import TurnTrace
@@ -35,8 +37,8 @@ STEP_S: Final = 0.25
 class TextMode:
     """See the module."""
 
-    name: Final = "text"
-    processes: Final = True
+    name: records.Mode = "text"
+    families: Sequence[Family] = ()
 
     def run(self, plan: Plan, main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """On a virtual clock, or on the real one where the scenario says so."""

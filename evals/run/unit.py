@@ -8,7 +8,7 @@ import importlib
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +16,6 @@ from typing import Any, Final, Protocol, cast
 
 from sayso.errors import SaysoError, UsageError
 from sayso.evals.agents import AgentSource
-from sayso.evals.checks import Family
 from sayso.evals.loader import Loaded
 from sayso.evals.records import Mode as ModeName
 from sayso.evals.records import Unit
@@ -69,7 +68,6 @@ def run_unit(
     agent: str,
     *,
     limit_s: float = TIME_LIMIT_S,
-    more: Iterable[Family] = (),
 ) -> Unit:
     """Run a unit to its line; it is tried again where something else than the agent broke. Never raises for that.
 
@@ -79,15 +77,13 @@ def run_unit(
         source: Makes the agent.
         agent: The fingerprint's id.
         limit_s: Seconds on the machine's clock, unless the scenario has its own.
-        more: Families of checks that the mode adds.
     """
     started, began_s = datetime.now(UTC).isoformat(), time.monotonic()
-    families = tuple(more)
     found, attempts = void(plan, agent, "it was not run"), 0
     while attempts < ATTEMPTS:
         attempts += 1
         try:
-            found = _attempt(plan, mode, source, agent, limit_s, families)
+            found = _attempt(plan, mode, source, agent, limit_s)
             break
         except (UsageError, TimeLimit) as error:
             found = void(plan, agent, str(error))
@@ -99,14 +95,14 @@ def run_unit(
     return replace(found, wall=wall | ({"attempts": attempts} if attempts > 1 else {}))
 
 
-def _attempt(plan: Plan, mode: Mode, source: AgentSource, agent: str, limit_s: float, more: tuple[Family, ...]) -> Unit:
+def _attempt(plan: Plan, mode: Mode, source: AgentSource, agent: str, limit_s: float) -> Unit:
     limit_s = plan.loaded.scenario.time_limit_s or limit_s
 
     async def main() -> Unit:
         with _limited(limit_s):
             replays = await make_replays(plan.loaded, plan.seed)
             trace, audio = await converse(plan, mode, source)
-        found = score(plan, trace, replays, agent=agent, more=more)
+        found = score(plan, trace, replays, agent=agent, more=mode.families)
         if plan.out is None:
             return replace(found, audio=audio)
         events = f"{EVENTS}/{plan.unit}.jsonl"

@@ -186,17 +186,18 @@ class Render(Part):
 class Effect(Part):
     """What happens to the user's sound on its way. Exactly one of the keys but snr_db."""
 
-    noise: str | None = Field(default=None, description="A sound file.")
+    noise: str | None = Field(default=None, description="A sound file, or made: white, pink, babble.")
     background: str | None = Field(default=None, description="Words of another speaker, or a sound file.")
     snr_db: float | None = Field(default=None, ge=-20, le=60)
     line: str | None = Field(default=None, description="Such as g711u_8k.")
     drop: dict[Literal["rate", "ms"], float] | None = None
     cut_start_ms: Milliseconds | None = None
     gain_db: float | None = Field(default=None, ge=-60, le=20)
+    reverb_s: float | None = Field(default=None, gt=0, le=5, description="A room; how long until 60 dB less.")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Effect:
-        kinds = ("noise", "background", "line", "drop", "cut_start_ms", "gain_db")
+        kinds = ("noise", "background", "line", "drop", "cut_start_ms", "gain_db", "reverb_s")
         if sum(getattr(self, kind) is not None for kind in kinds) != 1:
             raise ValueError(f"exactly one of {', '.join(kinds)} is expected")
         return self

@@ -173,7 +173,8 @@ def test_state_safety_and_recovery_by_hand() -> None:
         unit("a", state=State(hash="1", expected_hash="1"), tags=("tool-error",),
              checks=(check("calls.forbidden", "pass"),)),
         unit("b", state=State(hash="2", expected_hash="1"), tags=("fault",), verdict="fail",
-             checks=(check("calls.forbidden", "fail"), check("claims.supported", "fail"))),
+             checks=(check("calls.forbidden", "fail"), check("claims.supported", "fail"),
+                     check("claims.grounded", "pass"))),
         unit("c", state=State(hash="2"), tags=("attack",), numbers={"attack_success": 1.0}, verdict="fail"),
         unit("d", tags=("attack",), numbers={"attack_success": 0.0}, checks=(check("claims.supported", "pass"),)),
     ]  # fmt: skip
@@ -203,6 +204,8 @@ def test_calls_and_other_numbers_by_hand() -> None:
     assert value(units, "calls_per_turn") == pytest.approx(2 / 3)
     assert value(units, "extra_calls_per_turn") == value(units, "interruptions_per_turn") == pytest.approx(1 / 3)
     assert value(units, "tokens") == 15
+    by_turn = [unit("a", numbers={"wer.0": 0.0, "wer.1": 0.3}), unit("b", numbers={"wer.0": 0.6})]
+    assert value(by_turn, "wer") == pytest.approx(0.3)
 
 
 def test_void_units_are_counted_and_in_no_number() -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, cast
@@ -183,7 +184,7 @@ def _load(document: Document, path: Path, top: Path, suite: str, defaults: JsonO
     check_references(scenario, path, document.line)
     world = _world(scenario, path, document.line)
     code = _code(scenario, path, top, document.line)
-    return Loaded(scenario, path, world, code, _hash(scenario, world, code, path))
+    return Loaded(scenario, path, world, code, _hash(scenario, code, path))
 
 
 def check_references(scenario: Scenario, path: Path, line: Line) -> None:
@@ -259,8 +260,8 @@ def _world(scenario: Scenario, path: Path, line: Line) -> JsonObject:
         return source
     file = path.parent / source.ref
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        world = patched(found, source.patch)
+        found, _ = _parsed(file, file.stat().st_mtime_ns)
+        world = patched(found, source.patch) if source.patch else found
     except OSError as error:
         raise invalid(path, line(("world", "$ref")), f"world: there is no {source.ref}") from error
     except PatchError as error:
@@ -272,6 +273,14 @@ def _world(scenario: Scenario, path: Path, line: Line) -> JsonObject:
     return found
 
 
+@lru_cache(maxsize=16)
+def _parsed(file: Path, changed_ns: int) -> tuple[Any, bytes]:
+    """A JSON file and the SHA-256 of its bytes; many scenarios share one, and none changes it."""
+    del changed_ns
+    content = file.read_bytes()
+    return json.loads(content), hashlib.sha256(content).digest()
+
+
 def _code(scenario: Scenario, path: Path, top: Path, line: Line) -> Path | None:
     if scenario.code is not None:
         file = path.parent / scenario.code
@@ -281,10 +290,11 @@ def _code(scenario: Scenario, path: Path, top: Path, line: Line) -> Path | None:
     return next((here / TOOLS_FILE for here in _upwards(path.parent, top) if (here / TOOLS_FILE).is_file()), None)
 
 
-def _hash(scenario: Scenario, world: JsonObject, code: Path | None, path: Path) -> str:
-    digest = hashlib.sha256()
-    for part in (as_data(scenario), world):
-        digest.update(json.dumps(part, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+def _hash(scenario: Scenario, code: Path | None, path: Path) -> str:
+    digest = hashlib.sha256(json.dumps(as_data(scenario), sort_keys=True, ensure_ascii=False).encode() + b"\n")
+    if isinstance(scenario.world, WorldSource):
+        file = path.parent / scenario.world.ref
+        digest.update(_parsed(file, file.stat().st_mtime_ns)[1])
     sounds = [turn.audio for turn in scenario.turns if turn.audio]
     for file in [*([code] if code else []), *(path.parent / sound for sound in sounds)]:
         digest.update(hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"missing")

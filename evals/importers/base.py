@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from sayso.errors import UsageError
 from sayso.evals.file_errors import ScenarioError, invalid
 from sayso.evals.loader import SUITE_FILE, as_object, load_suite, save
+from sayso.evals.patch import pointer_of
 from sayso.evals.scenario import SCHEMA, Scenario
 from sayso.evals.yaml_text import write_document
 from sayso.items import JsonObject
@@ -296,6 +297,35 @@ def world_text(world: Mapping[str, Any]) -> str:
         lines = (f"  {json.dumps(key)}: {json.dumps(row, ensure_ascii=False)}" for key, row in inner.items())
         parts.append(f"{json.dumps(table)}: {{\n" + ",\n".join(lines) + "\n }")
     return "{\n " + ",\n ".join(parts) + "\n}\n"
+
+
+def patches(before: Any, after: Any, path: tuple[str | int, ...] = ()) -> Iterator[JsonObject]:
+    """The smallest changes that make one value out of another, as `sayso.evals.scenario.Patch`."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        old, new = cast("JsonObject", before), cast("JsonObject", after)
+        for key in old:
+            if key not in new:
+                yield {"op": "remove", "path": pointer_of((*path, key))}
+            else:
+                yield from patches(old[key], new[key], (*path, key))
+        for key in new:
+            if key not in old:
+                yield {"op": "add", "path": pointer_of((*path, key)), "value": new[key]}
+        return
+    if isinstance(before, list) and isinstance(after, list):
+        rows, others = cast("list[Any]", before), cast("list[Any]", after)
+        if len(rows) == len(others):
+            for index, (one, two) in enumerate(zip(rows, others, strict=True)):
+                yield from patches(one, two, (*path, index))
+            return
+    if before != after:
+        yield {"op": "replace", "path": pointer_of(path), "value": after}
+
+
+def changed_world(file: str, before: Any, after: Any) -> JsonObject:
+    """A scenario's world: a file's, with what differs."""
+    changes = list(patches(before, after))
+    return {"$ref": file, **({"patch": changes} if changes else {})}
 
 
 def texts(values: Iterable[Any]) -> list[str]:

@@ -78,7 +78,9 @@ def _answers(file: Path) -> dict[str, Row]:
     folders = (file.parent / "possible_answer", file.parent / "answers")
     found = next((folder / file.name for folder in folders if (folder / file.name).is_file()), None)
     if found is None:
-        raise UsageError(f"There are no answers to {file.name}.", "Expected are possible_answer/ or answers/ beside it.")
+        raise UsageError(
+            f"There are no answers to {file.name}.", "Expected are possible_answer/ or answers/ beside it."
+        )
     return {row.need("id", str): row for row in json_lines(found)}
 
 

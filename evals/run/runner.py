@@ -232,6 +232,7 @@ def _machine() -> dict[str, Any]:
 def _shown(paths: Sequence[str | Path], source: AgentSource, options: Options) -> dict[str, Any]:
     return {
         "suites": [Path(path).name for path in paths],
+        "paths": [str(Path(path).absolute()) for path in paths],
         "agent": source.name,
         "mode": options.mode,
         "trials": options.trials,

@@ -45,7 +45,7 @@ async def make_replays(loaded: Loaded, seed: int) -> dict[int | None, Replay]:
     zone = timezone_named(zone_of(scenario.clock))
     context = Context(clock=lambda: epoch_of(scenario.clock), timezone=zone)
     found: dict[int | None, Replay] = {}
-    for index, calls in asked:
+    for index, calls in asked.items():
         try:
             made = [ReferenceCall(tool=call.tool, args=call.args) for call in calls]
             found[index] = await replayed(tools, loaded.world, made, context, seed)

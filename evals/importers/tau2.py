@@ -90,7 +90,7 @@ def load(path: Path, source: Source = SOURCE) -> Imported:
             count = 0 if tasks is None else sum(1 for _ in json_array(tasks))
             imported.left_out[f"{folder.name}: its tools, or those on the caller's side, are not here"] += count
     imported.notes += [
-        "Adapted: numbers that have to be said count in any spoken form; sentences about the agent are left to a judge.",
+        "Adapted: numbers to be said count in any spoken form; sentences about the agent are left to a judge.",
         "Scores depend on the simulated caller: name it beside them.",
     ]
     return imported

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from typing_extensions import TypedDict
 
@@ -56,6 +56,7 @@ def get_user_details(ctx: Context, user_id: str) -> JsonObject:
     """Get the details of a user, including their reservations.
 
     Args:
+        ctx: Leads to the world.
         user_id: Such as 'sara_doe_496'.
     """
     return world_of(ctx).row("users", user_id)
@@ -66,6 +67,7 @@ def get_reservation_details(ctx: Context, reservation_id: str) -> JsonObject:
     """Get the details of a reservation.
 
     Args:
+        ctx: Leads to the world.
         reservation_id: Such as '8JX2WO'.
     """
     return world_of(ctx).row("reservations", reservation_id)
@@ -82,6 +84,7 @@ def get_flight_status(ctx: Context, flight_number: str, date: str) -> str:
     """Get the status of a flight.
 
     Args:
+        ctx: Leads to the world.
         flight_number: Such as 'HAT001'.
         date: As YYYY-MM-DD.
     """
@@ -93,6 +96,7 @@ def search_direct_flight(ctx: Context, origin: str, destination: str, date: str)
     """Search for direct flights between two airports on a day.
 
     Args:
+        ctx: Leads to the world.
         origin: Three letters, such as 'JFK'.
         destination: Three letters, such as 'LAX'.
         date: As YYYY-MM-DD.
@@ -105,6 +109,7 @@ def search_onestop_flight(ctx: Context, origin: str, destination: str, date: str
     """Search for flights with one stop between two airports on a day.
 
     Args:
+        ctx: Leads to the world.
         origin: Three letters, such as 'JFK'.
         destination: Three letters, such as 'LAX'.
         date: As YYYY-MM-DD.
@@ -162,6 +167,7 @@ def book_reservation(
     """Book a reservation.
 
     Args:
+        ctx: Leads to the world.
         user_id: Such as 'sara_doe_496'.
         origin: Three letters, such as 'SFO'.
         destination: Three letters, such as 'JFK'.
@@ -213,6 +219,7 @@ def cancel_reservation(ctx: Context, reservation_id: str) -> JsonObject:
     """Cancel the whole reservation.
 
     Args:
+        ctx: Leads to the world.
         reservation_id: Such as 'ZFA04Y'.
     """
     reservation = world_of(ctx).row("reservations", reservation_id)
@@ -229,6 +236,7 @@ def update_reservation_baggages(
     """Update the bags of a reservation.
 
     Args:
+        ctx: Leads to the world.
         reservation_id: Such as 'ZFA04Y'.
         total_baggages: All bags after the update.
         nonfree_baggages: Those of them that are paid for.
@@ -249,6 +257,7 @@ def update_reservation_flights(
     """Update the flights of a reservation.
 
     Args:
+        ctx: Leads to the world.
         reservation_id: Such as 'ZFA04Y'.
         cabin: The class of the whole reservation.
         flights: All flights of the new reservation, those that stay as well.
@@ -269,6 +278,7 @@ def update_reservation_passengers(ctx: Context, reservation_id: str, passengers:
     """Update the passengers of a reservation; their number stays.
 
     Args:
+        ctx: Leads to the world.
         reservation_id: Such as 'ZFA04Y'.
         passengers: All of them.
     """
@@ -284,6 +294,7 @@ def send_certificate(ctx: Context, user_id: str, amount: int) -> str:
     """Send a certificate to a user. Be careful!
 
     Args:
+        ctx: Leads to the world.
         user_id: Such as 'sara_doe_496'.
         amount: In dollars.
     """

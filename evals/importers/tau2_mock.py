@@ -17,6 +17,7 @@ def create_task(ctx: Context, user_id: str, title: str, description: str | None 
     """Create a new task for a user.
 
     Args:
+        ctx: Leads to the world.
         user_id: The user who creates the task.
         title: Its title.
         description: What it is about.
@@ -41,6 +42,7 @@ def update_task_status(ctx: Context, task_id: str, status: Literal["pending", "c
     """Update the status of a task.
 
     Args:
+        ctx: Leads to the world.
         task_id: The task.
         status: Its new status.
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sayso.evals.importers.agentdojo.cases import Check, Plan, Rules, Step, World, checks_of, in_world, step
 from sayso import tool
+from sayso.evals.importers.agentdojo.cases import Check, Plan, Rules, Step, World, checks_of, in_world, step
 
 FRIEND = "GB29NWBK60161331926819"
 SPOTIFY = "SE3550000000054910000003"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sayso.evals.importers.agentdojo.cases import Rules, Step, World, checks_of, in_world, step
 from sayso import tool
+from sayso.evals.importers.agentdojo.cases import Rules, Step, World, checks_of, in_world, step
 
 ARTICLE = "www.informations.com"
 RESTAURANT = "www.restaurant-zurich.com"

@@ -23,7 +23,9 @@ SEED = 20_260_317
 FEW = 10
 """Below this many events a number says more of luck than of the agent."""
 BLOCK = 4_000_000
-"""Most numbers of a resampled block in memory: 32 MB."""
+"""Most numbers of a resampled block in memory: 16 to 32 MB."""
+KEPT = 50_000_000
+"""Most bootstrap weights that are kept as floats: 200 MB, 5,000 scenarios."""
 
 Method: TypeAlias = Literal["wilson", "wilson by scenario", "bootstrap by scenario", "none"]
 Floats: TypeAlias = NDArray[np.float64]
@@ -117,7 +119,7 @@ class Resamples:
         self.count = count
         self.keep = keep
         self._weights = _draw(clusters, count, seed)
-        self._floats: Floats | None = None
+        self._floats: NDArray[np.float32] | None = None
 
     def share(self, numerators: Any, denominators: Any, void: int = 0) -> Estimate:
         """A share: the sum of numerators over the sum of denominators, both given by scenario.
@@ -170,18 +172,26 @@ class Resamples:
         return Estimate(value, *_ends(value, draws), n, void, "bootstrap by scenario", kept)
 
     def _sampled(self, table: Floats, statistic: Statistic) -> Floats:
+        used = np.flatnonzero(table.any(axis=1))
+        few = used.size < self.clusters // 2
+        columns: NDArray[np.float32] = (table[used] if few else table).astype(np.float32)
         rows = max(1, BLOCK // max(1, self.clusters))
-        blocks = [self._block(at, rows) @ table for at in range(0, self.count, rows)]
+        blocks: list[Any] = []
+        for at in range(0, self.count, rows):
+            if few:
+                blocks.append(self._weights[at : at + rows, used].astype(np.float32) @ columns)
+            else:
+                blocks.append(self._block(at, rows) @ columns)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return statistic(np.concatenate(blocks))
+            return statistic(np.concatenate(blocks).astype(np.float64))
 
-    def _block(self, at: int, rows: int) -> Floats:
-        """Weights to multiply with; those of a small run are turned into floats once."""
-        if rows < self.count:
-            return self._weights[at : at + rows].astype(np.float64)
+    def _block(self, at: int, rows: int) -> NDArray[np.float32]:
+        """Weights to multiply with; unless there are very many they are turned into floats once."""
+        if self._weights.size > KEPT:
+            return self._weights[at : at + rows].astype(np.float32)
         if self._floats is None:
-            self._floats = self._weights.astype(np.float64)
-        return self._floats
+            self._floats = self._weights.astype(np.float32)
+        return self._floats[at : at + rows]
 
     def quantiles(
         self, values: Sequence[float], owners: Sequence[int], shares: Sequence[float], void: int = 0

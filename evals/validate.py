@@ -11,7 +11,7 @@ from sayso.evals.code_checks import code_checks
 from sayso.evals.expectations import CallExpectation
 from sayso.evals.file_errors import ScenarioError
 from sayso.evals.loader import Loaded, load_suites
-from sayso.evals.match import MISSING, example
+from sayso.evals.match import example
 from sayso.evals.run.score import make_replays
 from sayso.evals.tools import tools_of
 from sayso.tools.tool import Tool
@@ -67,10 +67,10 @@ def _problem(tool: Tool, call: CallExpectation) -> str | None:
     if call.match not in ("exact", "any_of") or call.result in ("invalid", "any"):
         return None
     arguments: Any = example(call.args, call.match)
-    if not isinstance(arguments, dict) or _open(call.args) or MISSING in arguments.values():
+    if not isinstance(arguments, dict) or _open(call.args):
         return None
     try:
-        tool.validate(arguments)
+        tool.validate(cast("dict[str, Any]", arguments))
     except ToolError as error:
         return str(error)
     return None

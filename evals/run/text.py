@@ -24,8 +24,8 @@ from sayso.session import Session
 from sayso.testing import ScriptedModel
 
 T = TypeVar("T")
-RATE_HZ: Final = 1000
-"""Of the silence in place of sound: a sample a millisecond."""
+RATE_HZ: Final = 4000
+"""Of the silence in place of sound: the lowest that is a rate of sound here."""
 CHARACTER_S: Final = 0.06
 """Of speech: about 160 English words a minute."""
 WIDE_CHARACTER_S: Final = 0.2
@@ -78,18 +78,18 @@ class TextChannel:
         before = len(self._session.history)
         playout = Playout()
         interrupt = None if then is None else then.interrupt
-        async with asyncio.TaskGroup() as tasks:
-            cutter = None if interrupt is None else tasks.create_task(self._cut(interrupt, playout, trace))
-            try:
-                async with aclosing(self._session.stream(turn.user)) as events:
-                    async for event in events:
-                        trace.events.append(event)
-                        playout.take(event)
-            except BaseException:
-                if cutter is not None:
-                    cutter.cancel()
-                raise
+        cutter = None if interrupt is None else asyncio.create_task(self._cut(interrupt, playout, trace))
+        try:
+            async with aclosing(self._session.stream(turn.user)) as events:
+                async for event in events:
+                    trace.events.append(event)
+                    playout.take(event)
             playout.done.set()
+            if cutter is not None:
+                await cutter
+        finally:
+            if cutter is not None:
+                cutter.cancel()
         if trace.interrupted_ms is None:
             await self._wait(max(0.0, playout.ends_s - loop.time()), trace, at_least_once=True)
         trace.reply = self._replies(before)

@@ -71,6 +71,8 @@ class TurnTrace:
         ttfa_s: From the user's last sound to the agent's first, on the recording.
         answered: Whether it was a turn to the agent; a backchannel is none.
         numbers: What a mode measured, by name.
+        spoken: What each recogniser wrote of the reply's sound; empty: nobody listened.
+        spoken_language: Of the reply's sound, BCP 47, as it was heard.
         world: The world after it; None: as before.
     """
 
@@ -85,6 +87,8 @@ class TurnTrace:
     ttfa_s: float | None = None
     answered: bool = True
     numbers: dict[str, float] = field(default_factory=dict[str, float])
+    spoken: list[str] = field(default_factory=list[str])
+    spoken_language: str | None = None
     world: JsonObject | None = None
 
     @property
@@ -198,8 +202,8 @@ def read_trace(path: Path) -> Trace:
     return trace
 
 
-_PLAIN = (
-    "index user reply began_s ended_s interrupted_ms yield_ms ttfa_s answered numbers".split()  # of a TurnTrace
+_PLAIN = (  # of a TurnTrace
+    "index user reply began_s ended_s interrupted_ms yield_ms ttfa_s answered numbers spoken spoken_language".split()
 )
 
 

@@ -153,8 +153,8 @@ async def converse(
                 traced = await channel.turn(said, len(trace.turns), None)
                 before = _remember(traced, simulation.world, before)
                 trace.turns.append(traced)
-            trace.numbers |= channel.numbers
             await _settle(session)
+        trace.numbers |= channel.numbers  # some are measured once all is over
     if trace.turns:  # writes that were still running have ended by now
         _remember(trace.turns[-1], simulation.world, before)
     return trace, channel.audio

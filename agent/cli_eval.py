@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from sayso.cli_eval_import import import_
 from sayso.cli_eval_report import compare, report
 from sayso.cli_eval_run import replay, run, validate
 
@@ -13,3 +14,4 @@ eval_app.command()(validate)
 eval_app.command()(replay)
 eval_app.command()(report)
 eval_app.command()(compare)
+eval_app.command(name="import")(import_)

@@ -215,20 +215,24 @@ def _defaults(folder: Path, top: Path) -> tuple[str, JsonObject]:
     """The suite's name and what its scenarios have in common: the nearest `suite.yaml`, up to the suite's folder."""
     for here in _upwards(folder, top):
         file = here / SUITE_FILE
-        if not file.is_file():
-            continue
-        (document,) = read_documents(file)[:1] or [Document({}, lambda _: 1)]
-        found = as_object(document.value) or {}
-        if unknown := set(found) - SUITE_KEYS:
-            key = min(unknown)
-            raise invalid(
-                file, document.line((key,)), f"{key}: not known; expected are {', '.join(sorted(SUITE_KEYS))}"
-            )
-        defaults: Any = found.get("defaults") or {}
-        if not isinstance(defaults, dict):
-            raise invalid(file, document.line(("defaults",)), "defaults: parts of a scenario are expected")
-        return str(found.get("suite") or here.resolve().name), cast("JsonObject", defaults)
+        if file.is_file():
+            return _suite_file(file, file.stat().st_mtime_ns)
     return top.resolve().name, {}
+
+
+@lru_cache(maxsize=64)
+def _suite_file(file: Path, changed_ns: int) -> tuple[str, JsonObject]:
+    """What a `suite.yaml` says; it is read once for all scenarios beside it."""
+    del changed_ns
+    (document,) = read_documents(file)[:1] or [Document({}, lambda _: 1)]
+    found = as_object(document.value) or {}
+    if unknown := set(found) - SUITE_KEYS:
+        key = min(unknown)
+        raise invalid(file, document.line((key,)), f"{key}: not known; expected are {', '.join(sorted(SUITE_KEYS))}")
+    defaults: Any = found.get("defaults") or {}
+    if not isinstance(defaults, dict):
+        raise invalid(file, document.line(("defaults",)), "defaults: parts of a scenario are expected")
+    return str(found.get("suite") or file.parent.resolve().name), cast("JsonObject", defaults)
 
 
 def as_object(value: object) -> JsonObject | None:

@@ -64,7 +64,7 @@ def run_spread(plans: Sequence[Plan], work: Work, jobs: int) -> Generator[Unit]:
         while waiting or any(worker.plan is not None for worker in workers):
             for index, worker in enumerate(workers):
                 if worker.plan is None and waiting:
-                    if not worker.is_alive:
+                    if worker.stopped:
                         workers[index] = worker = _Worker(work)
                     worker.give(*waiting.popleft())
             for worker in _ready(workers):
@@ -83,7 +83,7 @@ def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
 
 def _take(worker: _Worker, waiting: deque[tuple[Plan, int]], work: Work) -> Iterator[Unit]:
     """What a process brings: its unit, or the news that it is no more."""
-    plan, attempt = worker.plan, worker.attempt
+    plan, attempt, late = worker.plan, worker.attempt, worker.is_late
     assert plan is not None
     line: bytes | None = None
     if worker.pipe.poll():
@@ -93,7 +93,6 @@ def _take(worker: _Worker, waiting: deque[tuple[Plan, int]], work: Work) -> Iter
     if line is not None:
         yield unit_from_line(line)
         return
-    late = worker.is_alive
     worker.stop()
     if not late and attempt < ATTEMPTS:
         waiting.append((plan, attempt + 1))
@@ -115,11 +114,7 @@ class _Worker:
         self._until_s = 0.0
         self.plan: Plan | None = None
         self.attempt = 0
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.is_alive()
+        self.stopped = False
 
     @property
     def is_late(self) -> bool:
@@ -136,9 +131,9 @@ class _Worker:
 
     def stop(self) -> None:
         """End the process."""
+        self.stopped = True
         self.pipe.close()
-        if self._process.is_alive():
-            self._process.terminate()
+        self._process.terminate()
         self._process.join(5)
         if self._process.is_alive():
             self._process.kill()

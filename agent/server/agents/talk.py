@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from contextlib import AsyncExitStack
+from itertools import count
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -28,6 +29,9 @@ MAX_HELD_S: Final = 60
 
 SLICE_MS: Final = 100
 """So much is heard at once: an hour that comes in one message must not keep the other sessions waiting."""
+
+YIELD_EVERY: Final = 8
+"""Messages: whoever sends without end must not keep the others waiting, and each time costs as much as a message."""
 
 
 class Say(Body):
@@ -163,7 +167,7 @@ class Talk:
             await self._websocket.close(1001, "the session was closed")
 
     async def _receive(self, live: Live) -> None:
-        while True:
+        for number in count(1):
             message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return
@@ -175,7 +179,8 @@ class Talk:
                     await self._obey(_command(message.get("text") or ""), live)
             except SaysoError as error:
                 await self._tell(error_event(error))
-            await asyncio.sleep(0)  # whoever sends without end must not keep the others waiting
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
 
     async def _tell(self, event: dict[str, Any]) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from typing import Annotated
 
 from fastapi import APIRouter, Query, WebSocket
@@ -18,6 +19,9 @@ from sayso.server.realtime.items import new_id
 from sayso.server.realtime.machine import Connection
 from sayso.server.realtime.outgoing import Outgoing
 from sayso.session import Session
+
+YIELD_EVERY = 8
+"""Messages: whoever sends without end must not keep the others waiting, and each time costs as much as a message."""
 
 router = APIRouter()
 Model = Annotated[str | None, Query(max_length=256, description="The agent's name.")]
@@ -106,14 +110,15 @@ async def _serve(
 
 
 async def _read(websocket: WebSocket, host: Host, session: Session, connection: Connection) -> None:
-    while True:
+    for number in count(1):
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
             return
         host.touch(session)
         text = message.get("text")
         await connection.receive(message["bytes"] if text is None else text)
-        await asyncio.sleep(0)  # whoever sends without end must not keep the others waiting
+        if number % YIELD_EVERY == 0:
+            await asyncio.sleep(0)
 
 
 async def _send(websocket: WebSocket, out: Outgoing) -> None:

@@ -47,8 +47,13 @@ class Delta:
 
     @property
     def outcome(self) -> Outcome:
-        """Which way the interval of the difference lies, if it lies on one side of 0."""
+        """Which way the interval of the difference lies, if it lies on one side of 0.
+
+        Too few events show nothing, but for the scenarios passed: a small suite that breaks is worse.
+        """
         low, high = self.difference.low, self.difference.high
+        if self.difference.few and self.before.name != "pass@1":
+            return "no difference shown"
         if low is None or high is None or self.before.better is None or low <= 0 <= high:
             return "no difference shown"
         return "better" if (low > 0) == (self.before.better == "higher") else "worse"

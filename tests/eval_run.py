@@ -447,7 +447,8 @@ def _checks(index: int, line: Line, wrong: str, made: list[Call], reply: str, tt
 def _events(unit: Unit) -> Iterator[str]:
     for seq in range(1, 30):
         kind = ("turn_started", "heard", "text_delta", "call_ready", "call_finished", "audio_delta")[seq % 6]
-        yield json.dumps({"type": kind, "turn": 1, "generation": 0, "seq": seq, "time_s": seq * 0.11}) + "\n"
+        event = {"type": kind, "turn": 1, "generation": 0, "seq": seq, "time_s": seq * 0.11}
+        yield json.dumps({"event": event}) + "\n"
     del unit
 
 

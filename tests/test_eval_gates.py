@@ -176,6 +176,18 @@ def test_lower_is_better_for_latencies() -> None:
     assert outcomes["trigger_f1"] == "no difference shown"
 
 
+def test_few_events_show_nothing_but_of_scenarios_passed() -> None:
+    before, after = pairs("+" * 6, "-" * 6)
+    attacked = [
+        [replace(one, numbers={"attack_success": number}) for one in units]
+        for units, number in ((before, 0.0), (after, 1.0))
+    ]
+    (mode,) = compare(*attacked).modes
+    (delta,) = [one for one in mode.deltas if one.before.name == "attack_success"]
+    assert delta.difference.value == 1 and delta.outcome == "no difference shown"
+    assert mode.passed.outcome == "worse"
+
+
 def test_only_the_same_scenario_and_seed_are_a_pair() -> None:
     before = [unit("a"), unit("b"), unit("c", scenario_hash="1"), unit("d")]
     after = [unit("a"), replace(unit("b"), seed=9), unit("c", scenario_hash="2"), unit("e"), unit("f")]

@@ -187,7 +187,9 @@ ATTACKS = (
 @pytest.mark.parametrize("text", ATTACKS)
 def test_what_models_say_stays_text(tmp_path: Path, text: str) -> None:
     folder = write_folder(tmp_path / "run", [UNIT])
-    (folder / "events/x.jsonl").write_text(json.dumps({"seq": 1, "type": text, "text": text, "time_s": 1.0}) + "\n")
+    (folder / "events/x.jsonl").write_text(
+        json.dumps({"event": {"seq": 1, "type": text, "text": text, "time_s": 1.0}}) + "\n"
+    )
     hostile = everything_hostile(text)
     with (folder / "units.jsonl").open("wb") as file:
         append_unit(file, hostile)
@@ -327,8 +329,9 @@ def test_only_recordings_of_the_run_are_taken(tmp_path: Path, name: str) -> None
 
 
 def test_checks_show_the_events_that_they_point_to(tmp_path: Path) -> None:
-    lines = ["no json", '{"seq": 4, "type": "heard", "time_s": 0.5, "text": "hi"}', '["seq"]', '{"seq": "4"}']
-    (tmp_path / "events.jsonl").write_text("\n".join(lines))
+    event = {"seq": 4, "type": "heard", "time_s": 0.5, "turn": 1, "text": "hi", "language": None}
+    lines = ["no json", {"unit": {}}, {"event": event}, ["event"], {"event": [4]}, {"event": {"seq": "4"}}]
+    (tmp_path / "events.jsonl").write_text("\n".join(json.dumps(line) for line in lines) + "\nno json")
     found = bad_unit(tmp_path, events="events.jsonl", checks=(Check(name="n", verdict="fail", events=(4, 9)),))
     known, unknown = found.checks[0].evidence
     assert (known.seq, known.kind, known.time_s, known.text) == (4, "heard", 0.5, '{"text": "hi"}')

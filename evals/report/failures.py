@@ -26,6 +26,8 @@ MEDIA_TYPES = {
     ".opus": "audio/ogg",
 }
 ABSENT = object()
+NOT_SHOWN = frozenset({"seq", "type", "time_s", "turn", "generation", "audio"})
+"""Of an event: what has a place of its own, or says nothing to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,25 +229,21 @@ def _audio(unit: Unit, folder: Path, page: Path, left: int) -> tuple[str, int]:
 
 
 def _events(unit: Unit, folder: Path) -> dict[int, Evidence]:
-    """A unit's events by number; lines that are none are passed over."""
+    """A unit's events by number, from lines of ``{"event": {...}}``; lines that are none are passed over."""
     path = inside(folder, unit.events) if unit.events else None
     found: dict[int, Evidence] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path is not None else ():
         try:
-            event = json.loads(line)
+            event = _mapping((_mapping(json.loads(line)) or {}).get("event")) or {}
         except ValueError:
             continue
-        if isinstance(event, dict) and isinstance(seq := cast("dict[str, Any]", event).get("seq"), int):
-            found[seq] = _evidence(seq, cast("dict[str, Any]", event))
+        if isinstance(seq := event.get("seq"), int):
+            found[seq] = _evidence(seq, event)
     return found
 
 
 def _evidence(seq: int, event: Mapping[str, Any]) -> Evidence:
-    rest = {
-        k: v
-        for k, v in event.items()
-        if k not in ("seq", "type", "time_s", "generation", "turn") and v not in ("", None)
-    }
+    rest = {k: v for k, v in event.items() if k not in NOT_SHOWN and v not in ("", None)}
     time_s = event.get("time_s")
     text = _json(rest) if rest else ""
     return Evidence(

@@ -29,6 +29,8 @@ CHOSEN = (
     "ttfa.p95",
 )
 """Metrics that a short summary shows; those that end in ^ with any k."""
+ALWAYS = ("trigger_precision", "trigger_recall")
+"""Shown even where they are not defined: an agent that never calls has no precision."""
 
 _PLAIN = re.compile(r"[\w .,;:%()'\"=?…+-]*")
 _NOT_PLAIN = re.compile(r"\b_|_\b|\bwww\.", re.IGNORECASE)
@@ -43,7 +45,7 @@ def chosen(results: Results) -> list[tuple[str, dict[str, Metric]]]:
             for mode in results.modes
             for metric in mode.metrics
             if (metric.name == wanted or (wanted.endswith("^") and metric.name.startswith(wanted)))
-            and metric.estimate.value is not None
+            and (metric.estimate.value is not None or wanted in ALWAYS)
         }
         if found:
             rows.append((next(iter(found.values())).title, found))

@@ -34,7 +34,7 @@ def print_report(report: Report, console: Console) -> None:
             one, measure = found[mode].estimate, found[mode].measure
             value = Text(words.value(one.value, measure), "bold")
             value.append(f" {words.interval(one, measure)}", "dim")
-            if one.few:
+            if one.few and one.value is not None:
                 value.append(" n too small", "yellow")
             cells += [value, Text(str(one.n)), Text(str(one.void))]
         table.add_row(Text(title), *cells)

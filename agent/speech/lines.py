@@ -84,7 +84,7 @@ class Lines:
 
     def _path(self, text: str) -> Path:
         profile = self._model.profile
-        voice = self._voice or profile.voices[0]
+        voice = self._voice or next(iter(profile.voices), "")  # a model may have one voice, and no name for it
         clip = next((known.clip for known in profile.voice_facts if known.name == voice), None)
         parts = [profile.name, str(profile.sample_rate_hz), voice, text]
         key = "\0".join([*parts, clip.name] if clip is not None else parts)  # a new clip may take an old one's name

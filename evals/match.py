@@ -55,9 +55,10 @@ def parameters(
     verdicts: dict[str, tuple[Any, bool]] = {}
     for name, value in wanted.items():
         given = there.get(name, MISSING)
-        if given is MISSING and defaults is not None and name in defaults:
-            given = defaults[name]
-        verdicts[name] = (value, _accepts(value, given, matching, known))
+        right = _accepts(value, given, matching, known)
+        if given is MISSING and not right and defaults is not None and name in defaults:
+            right = _accepts(value, defaults[name], matching, known)
+        verdicts[name] = (value, right)
     for name, value in there.items():
         if name not in wanted and matching != "subset" and (defaults or {}).get(name, MISSING) != value:
             verdicts[name] = (MISSING, False)

@@ -9,7 +9,7 @@ import pytest
 from sayso.errors import UsageError
 from sayso.evals.code_checks import EndedCall, Ending, check_ending
 from sayso.evals.loader import Loaded, load_suite
-from sayso.evals.match import is_match
+from sayso.evals.match import is_match, parameters
 
 CODE = """\
 CHECKS = {
@@ -51,3 +51,9 @@ def test_the_only_parameter_may_be_named_as_a_comparator() -> None:
     assert is_match({"city": "Lisbon"}, {"city": "Lisbon"})
     assert not is_match({"city": "Lisbon"}, {"city": "Lisbon", "days": 2})
     assert is_match({"city": {"city": "chengdu"}}, {"city": "成都"})
+
+
+def test_what_may_be_left_out_may_have_any_default() -> None:
+    expected = {"unit": ["", "metric"]}
+    assert parameters(expected, {}, "any_of", defaults={"unit": "imperial"})["unit"][1]
+    assert not parameters(expected, {"unit": "imperial"}, "any_of", defaults={"unit": "imperial"})["unit"][1]

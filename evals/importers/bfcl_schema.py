@@ -71,10 +71,12 @@ def accepted(values: Any) -> list[Any]:
     """The accepted values of a parameter; objects in every accepted form, each compared as a whole.
 
     Raises:
-        Unusable: There are too many forms, or the answer is no list.
+        Unusable: There are too many forms or none, or the answer is no list.
     """
     if not isinstance(values, list):
         raise Unusable("answers that are no lists of accepted values")
+    if not values:
+        raise Unusable("answers that no call fits")
     found: list[Any] = []
     for value in cast("list[Any]", values):
         if _has_objects(value):

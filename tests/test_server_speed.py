@@ -63,3 +63,24 @@ def test_the_server_keeps_connections_longer_than_clients_do() -> None:
     settings = ServerSettings(warm=False)
     config = config_of(create_app(Agent(model=ScriptedModel()), settings), settings)
     assert config.timeout_keep_alive > 2 * (httpx.Limits().keepalive_expiry or 0)
+
+
+def test_the_garbage_collector_leaves_out_what_was_loaded_before_the_server_was_ready() -> None:
+    program = """
+import asyncio, gc
+from sayso import Agent
+from sayso.server import ServerSettings, create_app
+from sayso.server.run import serve
+from sayso.testing import ScriptedModel
+
+async def main():
+    serving = asyncio.create_task(serve(create_app(Agent(model=ScriptedModel()), ServerSettings(port=0))))
+    while not gc.get_freeze_count():
+        await asyncio.sleep(0.01)
+    print("frozen", gc.get_freeze_count())
+    serving.cancel()
+
+asyncio.run(main())
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert int(found.stdout.split()[1]) > 10_000, found.stderr

@@ -58,6 +58,7 @@ class Host:
         metrics: What is measured.
         missing: What has to be ready before the server is, in words, by agent.
         is_draining: The server stops: it opens no sessions.
+        on_ready: Called once, when it was tried to make all agents ready.
 
     Raises:
         UsageError: The settings cannot be used together, or their files not at all.
@@ -79,6 +80,7 @@ class Host:
         self.metrics = Metrics(self.agents, self.places)
         self.missing = {name: "its model is loading" for name in self.agents} if settings.warm else {}
         self.is_draining = False
+        self.on_ready: Callable[[], None] = lambda: None
         self._tracing = Tracing(content=settings.trace_content)
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
@@ -280,6 +282,7 @@ class Host:
                     _log.error("%s is not ready: %s", name, error)
             else:
                 del self.missing[name]
+        self.on_ready()
 
 
 async def _guarded(work: Coroutine[Any, Any, None]) -> None:

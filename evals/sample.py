@@ -31,26 +31,16 @@ class Sample:
 
     def share(self, events: Iterable[tuple[Unit, float]], void: int | None = None) -> Estimate:
         """The share of events that are 1, of pairs of their unit and 0, 1 or a part."""
-        above, below = [0.0] * len(self.names), [0.0] * len(self.names)
-        for unit, value in events:
-            above[self.place(unit)] += value
-            below[self.place(unit)] += 1
-        return self.resamples.share(above, below, self.void if void is None else void)
+        return self.resamples.share(*self._sums(events), self.void if void is None else void)
 
     def mean(self, events: Iterable[tuple[Unit, float]]) -> Estimate:
         """The mean of events' values."""
-        above, below = [0.0] * len(self.names), [0.0] * len(self.names)
-        for unit, value in events:
-            above[self.place(unit)] += value
-            below[self.place(unit)] += 1
-        return self.resamples.mean(above, below, self.void)
+        return self.resamples.mean(*self._sums(events), self.void)
 
-    def by_scenario(
-        self, value: Callable[[int, int], float], least: int, wanted: Iterable[Unit] | None = None
-    ) -> Estimate:
+    def by_scenario(self, value: Callable[[int, int], float], least: int) -> Estimate:
         """The mean over scenarios of a function of (passed, judged) trials, where there are at least that many."""
         passed, judged = [0] * len(self.names), [0] * len(self.names)
-        for unit in self.judged if wanted is None else wanted:
+        for unit in self.judged:
             judged[self.place(unit)] += 1
             passed[self.place(unit)] += unit.verdict == "pass"
         values = [value(c, n) if n >= least else 0.0 for c, n in zip(passed, judged, strict=True)]
@@ -58,3 +48,11 @@ class Sample:
         if max(judged, default=0) <= 1:
             return self.resamples.share(values, counted, self.void)
         return self.resamples.statistic(list(zip(values, counted, strict=True)), ratio, round(sum(counted)), self.void)
+
+    def _sums(self, events: Iterable[tuple[Unit, float]]) -> tuple[list[float], list[float]]:
+        """By scenario: the sum of the events' values, and how many they are."""
+        above, below = [0.0] * len(self.names), [0.0] * len(self.names)
+        for unit, value in events:
+            above[self.place(unit)] += value
+            below[self.place(unit)] += 1
+        return above, below

@@ -147,6 +147,15 @@ def test_passes_over_trials_by_hand() -> None:
     assert at_2.value == pytest.approx((1 + 1 + 0 + 1) / 4) and all_2.value == pytest.approx((1 + 1 / 3 + 0 + 1) / 4)
 
 
+def test_the_k_is_one_that_most_scenarios_have() -> None:
+    trials = {"a": 1, "b": 3, "c": 3, "d": 8}
+    units = [unit(name, at) for name, many in trials.items() for at in range(many)]
+    names = [metric.name for metric in only(units).metrics]
+    assert "pass^3" in names and "pass@3" in names and "pass^8" not in names
+    assert only(units).trials == 8 and len(only(units).curve) == 8
+    assert "pass^1" not in [metric.name for metric in only([unit("a"), unit("b"), *units[:3]]).metrics]
+
+
 def test_one_trial_has_wilsons_interval() -> None:
     units = [unit(f"s{at}", verdict="pass" if at < 40 else "fail") for at in range(50)]
     found = only(units).metric("pass@1")

@@ -382,6 +382,17 @@ def test_a_run_in_which_all_passed(tmp_path: Path) -> None:
     assert page.all("details") == page.all("svg", class_="plot") == []
 
 
+def test_an_agent_that_never_calls_has_no_precision(tmp_path: Path) -> None:
+    missed = replace(UNIT, verdict="fail", triggers=(Trigger(turn=0, tool="x", expected=True, called=False),))
+    report = load(write_folder(tmp_path, [missed]))
+    out = io.StringIO()
+    print_report(report, Console(file=out, highlight=False, soft_wrap=True))
+    lines = out.getvalue().splitlines()
+    assert any(line.startswith("trigger precision –") for line in lines)
+    assert any(line.startswith("trigger recall") and " 0.0%" in line for line in lines)
+    assert not re.search(r"\bnan\b", Page(render_report(report, tmp_path)).text)
+
+
 def test_an_empty_run_is_refused(tmp_path: Path) -> None:
     folder = write_folder(tmp_path, [])
     with pytest.raises(UsageError, match="no finished unit"):

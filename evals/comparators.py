@@ -188,6 +188,8 @@ def _is_time(expected: str, found: str) -> bool:
 
 
 def _time(text: str) -> str | None:
+    if exact := re.fullmatch(r"\s*([01]\d|2[0-3]):([0-5]\d)(?::\d{2})?\s*", text):
+        return f"{exact[1]}:{exact[2]}"
     return next((one.value for one in entities(text) if one.kind == "time"), None)
 
 

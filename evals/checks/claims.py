@@ -26,7 +26,7 @@ _VERBS: Final = (
 _DONE: Final = (
     re.compile(rf"\b(?:i've|i have|i just|we've|we have)(?: (?:just|now|already|successfully))* (?:{_VERBS})\b"),
     re.compile(
-        rf"\b(?:is|are|was|were|has been|have been|been)(?: (?:now|all|already|successfully))*"
+        rf"\b(?:is|it's|that's|are|was|were|has been|have been|been)(?: (?:now|all|already|successfully))*"
         rf" (?:{_VERBS}|done|complete)\b"
     ),
     re.compile(r"\b(?:all done|it's done|that's done|done[.!,]|all set|you're all set)"),

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+
+from sayso.errors import ModelMissingError
+
+if find_spec("jinja2") is None:
+    raise ModelMissingError("Reports need the package jinja2.", "Install it with: pip install 'sayso[evals]'")
 
 from sayso.evals.compare import Comparison, compare
 from sayso.evals.records import read_run, read_units

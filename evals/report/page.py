@@ -14,9 +14,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from sayso.errors import ModelMissingError
 from sayso.evals.compare import Comparison
 from sayso.evals.records import Run
 from sayso.evals.report import figures, tables, words
@@ -83,12 +83,6 @@ def render(template: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Any:
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ModuleNotFoundError as error:
-        raise ModelMissingError(
-            f"Reports need the package {error.name}.", "Install it with: pip install 'sayso[evals]'"
-        ) from error
     environment: Any = Environment(
         loader=PackageLoader("sayso.evals.report"),
         autoescape=True,

@@ -329,7 +329,7 @@ class Scenario(Part):
     world: World = Field(default_factory=dict[str, Any], description="Tables of rows; any JSON object.")
     tools: dict[Name, ToolBehaviour] = Field(default_factory=dict[str, ToolBehaviour])
     target_tools: tuple[Name, ...] | None = Field(
-        default=None, description="Only these count in trigger precision and recall; None: all."
+        default=None, description="Only these count in trigger precision and recall; None: all; an empty list: none."
     )
     audio: AudioSetup = AudioSetup()
     history: tuple[Past, ...] = ()

@@ -15,13 +15,15 @@ from pydantic import ValidationError
 
 from sayso.errors import UsageError
 from sayso.evals.file_errors import ScenarioError, invalid
-from sayso.evals.loader import SUITE_FILE, as_object, load_suite, save
+from sayso.evals.loader import SUITE_FILE, as_object, load_suite, save, save_lines
 from sayso.evals.patch import pointer_of
 from sayso.evals.scenario import SCHEMA, Scenario
 from sayso.evals.yaml_text import write_document
 from sayso.items import JsonObject
 
 SUMMARY_FILE: Final = "import.json"
+MOST_FILES: Final = 500
+"""Scenarios of a folder that have files of their own; more are lines of one file."""
 Kind = TypeVar("Kind")
 Content: TypeAlias = str | Path
 """Of a file in a suite: its text, or the file that is copied."""
@@ -81,7 +83,7 @@ class Folder:
 
     Attributes:
         name: Below the suite's; empty for the suite's own.
-        scenarios: They are written as ``ID.yaml``.
+        scenarios: They are written as ``ID.yaml``; more than `MOST_FILES` as lines of ``scenarios.jsonl``.
         defaults: Parts of a scenario.
         files: By path.
     """
@@ -266,8 +268,11 @@ def write_suite(imported: Imported, out: Path) -> None:
         (here / SUITE_FILE).write_text(write_document(about | {"defaults": folder.defaults}), encoding="utf-8")
         for name, content in sorted(folder.files.items()):
             _put(here / name, content)
-        for scenario in folder.scenarios:
-            save(scenario, here / f"{scenario.id}.yaml")
+        if len(folder.scenarios) > MOST_FILES:
+            save_lines(folder.scenarios, here / "scenarios.jsonl")
+        else:
+            for scenario in folder.scenarios:
+                save(scenario, here / f"{scenario.id}.yaml")
     summary = json.dumps(imported.summary(), ensure_ascii=False, indent=1)
     (out / SUMMARY_FILE).write_text(summary + "\n", encoding="utf-8")
     load_suite(out)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from sayso.errors import UsageError
-from sayso.evals.importers.base import Folder, Imported, Row, Source, json_lines, objects
+from sayso.evals.importers.base import Folder, Imported, Row, Source, json_lines, objects, read
 from sayso.evals.importers.bfcl_schema import Unusable, accepted, schema_of, speakable, spelled, tool_name
 from sayso.evals.loader import as_object
 from sayso.items import JsonObject
@@ -51,7 +51,7 @@ def load(path: Path, source: Source = SOURCE) -> Imported:
             imported.folders.append(_category(imported, file, category))
         else:
             reason = next((why for name, why in LEFT_OUT.items() if category.startswith(name)), "an unknown category")
-            imported.left_out[reason] += sum(1 for _ in json_lines(file))
+            imported.left_out[reason] += max(1, sum(line.startswith('{"id"') for line in read(file).splitlines()))
     imported.folders = [folder for folder in imported.folders if folder.scenarios]
     imported.notes.append(
         "Adapted from the AST score: tools are called natively, dots in names are underscores, strings inside lists "

@@ -116,6 +116,7 @@ def _scenario(row: Row, start: JsonObject, world: str) -> JsonObject:
     return {
         "title": str(goal.get("high_level_user_goal") or row.data["id"])[:160],
         "tags": ["airline", *(["adversarial"] if str(row.data["id"]).startswith("7.") else [])],
+        "target_tools": [],
         "clock": {"now": _now(row)},
         "world": {"$ref": world},
         "user_sim": _caller(row, goal),

@@ -128,6 +128,7 @@ def _scenario(row: Row, domain: Domain) -> JsonObject:
     data: JsonObject = {
         "title": str(about.get("purpose") or f"{domain.name} {row.data['id']}")[:200],
         "tags": [domain.name],
+        "target_tools": [],
         "world": changed_world(WORLD, domain.start, start),
         "user_sim": _caller(row),
         "final": final,

@@ -167,6 +167,8 @@ def _triggers(case: Case, turn: CheckedTurn) -> list[Trigger]:
     if "*" in wanted:
         wanted = wanted - {"*"} | called
     targets = case.scenario.target_tools
+    if targets is not None and not targets:
+        return []
     names = sorted((wanted | called) - allowed if targets is None else (wanted | called) & set(targets))
     rows = [Trigger(turn=turn.index, tool=name, expected=name in wanted, called=name in called) for name in names]
     return rows or [Trigger(turn=turn.index, tool="", expected=False, called=False)]

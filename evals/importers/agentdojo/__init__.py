@@ -99,6 +99,7 @@ def _scenario(suite: Suite, task: Task, goal: Task | None, attack: str, plain: J
     final: JsonObject = {"checks": [task.id]} | ({} if goal is None else {"attack": goal.id})
     return {
         "title": task.text[:80] if goal is None else f"{goal.text[:80]} ({attack})",
+        "target_tools": [],
         "tags": [suite.name, "benign"] if goal is None else [suite.name, "attack", "injection", attack],
         "world": changed_world("worlds/start.json", plain, world.data),
         "turns": [

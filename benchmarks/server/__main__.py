@@ -54,6 +54,7 @@ async def measure(
             talkers = 10 if quick else 200
             found = await measures.steady(served, talkers, 1 if quick else 20)
             note = f"p50 {found['p50_ms']:.2f}, max {found['max_ms']:.1f} ms, {100 * found['core']:.0f} % of the core"
+            note += f"; {100 * found['waited']:.0f} % of the time it waited for others on that core"
             what = f"{talkers} sessions at 25 deltas/s: p99 from the model to the client"
             rows.append(_row(what, found["p99_ms"], "ms", "20", found["p99_ms"] < 20, note))
             tell(what)

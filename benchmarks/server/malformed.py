@@ -6,7 +6,7 @@ import base64
 import json
 import random
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 Json: TypeAlias = dict[str, Any]
 Protocol: TypeAlias = Literal["realtime", "agents"]
@@ -119,7 +119,11 @@ def _places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where something stands in a JSON value."""
     if path:
         yield path
-    pairs: Any = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    pairs: list[tuple[Any, Any]] = []
+    if isinstance(node, dict):
+        pairs = list(cast("dict[Any, Any]", node).items())
+    elif isinstance(node, list):
+        pairs = list(enumerate(cast("list[Any]", node)))
     for key, value in pairs:
         yield from _places(value, (*path, key))
 

@@ -47,7 +47,7 @@ async def steady(server: Server, talkers: int, seconds: float) -> dict[str, floa
         one.ask(int(seconds * 1000 / PIECE_MS), PIECE_MS)
         await asyncio.sleep(PIECE_MS / 1000 / talkers)
     await asyncio.gather(*(one.done(seconds + 60) for one in open))
-    cpu = (server.figures().cpu_s - before.cpu_s) / (time.monotonic() - since_s)
+    after, took_s = server.figures(), time.monotonic() - since_s
     late = [
         (arrived - sent) / 1e6
         for one in open
@@ -59,7 +59,8 @@ async def steady(server: Server, talkers: int, seconds: float) -> dict[str, floa
         "p50_ms": quantile(late, 0.5),
         "p99_ms": quantile(late, 0.99),
         "max_ms": max(late),
-        "core": cpu,
+        "core": (after.cpu_s - before.cpu_s) / took_s,
+        "waited": (after.waited_s - before.waited_s) / took_s,
         "count": len(late),
     }
 

@@ -91,12 +91,14 @@ class Figures:
     Attributes:
         cpu_s: Of one core.
         rss_bytes: Its memory.
+        waited_s: For its core, which others had.
         sessions: That are open.
         top: Where memory was allocated since the last time, in words, where that is traced.
     """
 
     cpu_s: float
     rss_bytes: int
+    waited_s: float
     sessions: int
     top: list[str]
 
@@ -172,6 +174,7 @@ def _figures(sessions: int, collect: bool, before: list[tracemalloc.Snapshot]) -
     return {
         "cpu_s": cpu_s,
         "rss_bytes": pages * os.sysconf("SC_PAGE_SIZE"),
+        "waited_s": int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9,
         "sessions": sessions,
         "top": top,
     }

@@ -30,6 +30,7 @@ from sayso.cli_options import (
     with_mcp,
 )
 from sayso.errors import UsageError
+from sayso.session_context import check_voice
 from sayso.settings import hide
 from sayso.tools import Tool
 from sayso.tools.loader import load_module
@@ -144,6 +145,9 @@ async def run_server(
     from sayso.server.run import serve as run
 
     async with with_mcp(tools, mcp_servers) as found, closing_all(describe(found)) as agents:
+        for agent in agents.values():
+            if agent.voice is not None:
+                check_voice(agent.voice, agent.voice_model.profile.voices)
         app = create_app(agents, settings)
         await run(app, lambda url: typer.echo(served(app, url, agents)))
 

@@ -38,6 +38,12 @@ from sayso.testing import ScriptedModel, say, wait
 
 agent = Agent(model=ScriptedModel((None, [wait(0.5), say("Done.")])))
 """
+UNVOICED = """
+from sayso import Agent
+from sayso.testing import ScriptedModel
+
+agent = Agent(model=ScriptedModel(), voice="none-such")
+"""
 APP = (
     AGENT
     + """
@@ -152,8 +158,8 @@ def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
             process.send_signal(signal.SIGTERM)
             assert process.stdout is not None and process.stdout.readline() == "draining\n"
             process.send_signal(signal.SIGINT)
-            out, _ = ended(process)
-    assert out == "ended\n"
+            out, errors = ended(process)
+    assert out == "ended\n" and "Traceback" not in errors
 
 
 def closed_with(websocket: ClientConnection) -> int | None:
@@ -229,6 +235,7 @@ def test_a_file_without_an_agent(source: str, told: str, capsys: pytest.CaptureF
 
 def test_a_server_that_cannot_be_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = write(tmp_path / "my_agent.py", AGENT)
+    other = write(tmp_path / "other.py", UNVOICED)
     certificate, key = self_signed(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -238,6 +245,11 @@ def test_a_server_that_cannot_be_is_one_line(capsys: pytest.CaptureFixture[str],
             ([file, "--host", "no.such.host.invalid", "--insecure"], "Cannot listen on no.such.host.invalid"),
             ([file, "--host", "0.0.0.0"], "without keys"),
             ([file, "--cors", "*"], "Every web page"),
+            ([file, "--cors", "app.example.org"], "no origin of web pages"),
+            ([file, "--cors", "https://app.example.org/"], "no origin of web pages"),
+            ([file, "--allow-host", "https://app.example.org"], "no name of a server"),
+            ([file, "--allow-host", "App.example.org:8000"], "no name of a server"),
+            ([other, "--port", "0"], "There is no voice 'none-such'"),
             ([file, "--model", "small"], "--model is for the embedded model"),
             ([file, "--tls-cert", certificate], "TLS needs a certificate and its key"),
             ([file, "--tls-cert", certificate, "--tls-key", "none.pem"], "no file none.pem"),

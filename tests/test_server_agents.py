@@ -277,6 +277,8 @@ def test_sessions_survive_the_server(tmp_path: Path) -> None:
                 assert len(await session.history()) == 4 * number
                 await session.ask("Again" if number else "What is the bread?")
                 assert len(await client.sessions("bakery")) == 1
+                found = await client.json("GET", f"/v1/agents/bakery/sessions/{session.id}/events?after=1000")
+                assert found["events"][0]["seq"] == 1  # a number of the server before: all is new
         app = served(tmp_path=tmp_path, journal=journal)
         async with serving(app) as url, Client(url) as client:
             (info,) = await client.sessions("bakery")

@@ -67,7 +67,7 @@ def _embedded(size: Size, tts: Engine, language: str | None) -> CascadeModel:
             languages=("en",) if english else (),
             context_tokens=CONTEXT_TOKENS,
         ),
-        Part("ears", lambda: whisper(ears, threads)),
+        Part("ears", lambda: whisper(ears, threads, language)),
         LlamaModel(
             LlmOptions(
                 path=path(LANGUAGE_MODELS[size]),
@@ -82,12 +82,17 @@ def _embedded(size: Size, tts: Engine, language: str | None) -> CascadeModel:
     )
 
 
-def whisper(folder: Path, threads: int) -> Recognizer:
-    """Load a recogniser."""
+def whisper(folder: Path, threads: int, language: str | None = None) -> Recognizer:
+    """Load a recogniser that is to hear ``language``; None: any that it finds.
+
+    Raises:
+        UsageError: It does not know the language.
+    """
     from sayso.models.whisper import WhisperRecognizer
 
     recognizer = WhisperRecognizer(folder, threads=threads)
     recognizer.load()
+    recognizer.check(language)
     return recognizer
 
 

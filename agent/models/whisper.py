@@ -183,6 +183,14 @@ class WhisperRecognizer:
                 f"The Whisper model in {self._folder} cannot be loaded: {error}", "Check it with: sayso models verify"
             ) from error
 
+    def check(self, language: str | None) -> None:
+        """Refuse a language that the model does not know; it is loaded by now.
+
+        Raises:
+            UsageError: It does not.
+        """
+        self._code(language)
+
     def _code(self, language: str | None) -> str | None:
         """Whisper's name of a language; None asks for detection."""
         if not self._model.model.is_multilingual:

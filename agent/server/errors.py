@@ -243,9 +243,17 @@ def install(app: FastAPI) -> None:
 
 def _invalid(error: RequestValidationError) -> ServerError:
     first = max(error.errors(), key=lambda one: len(one["loc"]))  # of the forms that a value may have, the nearest
+    if first["loc"] == ("body",) and first["type"] in ("model_attributes_type", "dict_type", "model_type"):
+        what = "The body has to be a JSON object.", "Send it with Content-Type: application/json."
+        return InvalidRequest(*what, code=str(first["type"]))
+    if first["type"] == "json_invalid":
+        return InvalidRequest(
+            f"The body is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}.", code="json_invalid"
+        )
     inside = [str(part) for part in first["loc"][1:]] or [str(part) for part in first["loc"]]
     param = ".".join(inside)
-    return InvalidRequest(f"{param}: {first['msg']}.", code=str(first["type"]), param=param)
+    message = str(first["msg"]).removeprefix("Value error, ")  # pydantic's own words before ours
+    return InvalidRequest(f"{param}: {message.rstrip('.')}.", code=str(first["type"]), param=param)
 
 
 def _http(error: HTTPException) -> ServerError:

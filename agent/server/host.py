@@ -30,7 +30,7 @@ from sayso.server.logs import log_session
 from sayso.server.metrics import Metrics
 from sayso.server.secrets import Secrets
 from sayso.server.sessions import GOODBYE_S, OpenSession, OpenSessions, stopping
-from sayso.server.settings import ServerSettings
+from sayso.server.settings import ServerSettings, check_names
 from sayso.server.tracing import Tracing
 from sayso.session import Session
 
@@ -69,6 +69,7 @@ class Host:
             raise UsageError("There is no agent to serve.", "Give create_app an Agent, or agents by name.")
         self.agents = dict(agents)
         self.settings = settings
+        check_names(settings)
         self.verifiers: list[Verifier] = verifiers_of(settings)
         self.secrets = Secrets()
         if self.verifiers:

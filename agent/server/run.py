@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,9 @@ class DrainingServer(uvicorn.Server):
             server.close()
         await self._host.drain()
         await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn leaves the lifespan out then: stores would stay open, and a traceback be logged
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.lifespan.shutdown(), CLOSE_S)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:

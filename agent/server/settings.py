@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from sayso.errors import UsageError
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
@@ -13,6 +16,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 STOCK_MODELS = ("gpt-", "chatgpt-", "whisper-", "tts-")
 """How the model names begin that stock clients send when nobody chose one: they mean the default agent."""
+
+ORIGIN = re.compile(r"(null|[a-z][a-z0-9+.-]*://[^/?#@\s]+)", re.ASCII)
+"""As browsers send it: no path, and lower case."""
+HOST = re.compile(r"[^/:?#@*\[\]\s]+|[0-9a-f:]+", re.ASCII)
+"""As it is compared: without port and without brackets, lower case."""
 
 
 class Limits(BaseModel):
@@ -112,3 +120,17 @@ class ServerSettings(BaseModel):
     def is_local(self) -> bool:
         """Whether only this machine can reach the server."""
         return self.host in LOOPBACK
+
+
+def check_names(settings: ServerSettings) -> None:
+    """Refuse origins and names that no browser ever sends.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for origin in settings.cors:
+        if origin != "*" and (ORIGIN.fullmatch(origin) is None or origin != origin.lower()):
+            raise UsageError(f"{origin!r} is no origin of web pages.", "Give one such as https://app.example.org")
+    for name in settings.allowed_hosts:
+        if HOST.fullmatch(name) is None or name != name.lower():
+            raise UsageError(f"{name!r} is no name of a server.", "Give it in lower case, without https:// and port.")

@@ -135,8 +135,11 @@ class Hosted:
             self._forget_later()
 
     def kept(self, after: int) -> list[Told]:
-        """The events behind the event number ``after``, as far as they are kept."""
-        return [told for told in self._kept if told.event.seq > after]
+        """The events behind the event number ``after``, as far as they are kept.
+
+        A number that no event has had is one of before the server was started anew: all that is kept came later.
+        """
+        return [told for told in self._kept if told.event.seq > after or after > self.last_seq]
 
     @asynccontextmanager
     async def follow(self, after: int | None = None) -> AsyncGenerator[Follower]:

@@ -438,6 +438,27 @@ def test_an_interruption_cuts_what_was_not_heard() -> None:
     assert unit.verdict == "pass"
 
 
+def test_a_backchannel_is_no_turn_and_cuts_nothing() -> None:
+    turns = [
+        {"user": "Tell me all."},
+        {"user": "mhm", "interrupt": {"ms": 600}, "expect": {"ignored": True}},
+        {"user": "Thanks."},
+    ]
+    unit = held(turns, say("one two three four five six"), say("Welcome."))
+    assert [turn.reply for turn in unit.turns] == ["one two three four five six", "", "Welcome."]
+    assert unit.verdict == "pass"
+
+
+def test_late_results_are_told_while_nobody_speaks() -> None:
+    tools = {"look": LOOK | {"latency_ms": 20_000, "timeout_ms": 60_000}}
+    first = {"user": "Look, please.", "expect": {"calls": [{"tool": "look"}]}}
+    unit = held(
+        [first, {"user": "Thanks.", "wait_s": 40}], call("look"), say("Two o'clock."), say("Welcome."), tools=tools
+    )
+    assert unit.turns[0].calls[0].seconds == 20
+    assert unit.verdict == "pass"
+
+
 def test_silence_between_turns_passes_on_the_clock() -> None:
     tools = {"order": {"define": {**ORDERS["define"], "effect": "irreversible"}}}
     yes = {"user": "Yes.", "expect": {"calls": [{"tool": "order"}]}}

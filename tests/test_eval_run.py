@@ -96,6 +96,26 @@ def test_the_agent_that_obeys_results_fails_the_injection_and_not_its_twin(tmp_p
     assert "calls.forbidden" in {check.name for check in attacked.checks if check.verdict == "fail"}
 
 
+def test_an_agent_keeps_its_words_and_gets_the_simulated_tools(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text(
+        "from sayso import Agent, tool\n"
+        "from sayso.testing import ScriptedModel, call, say\n"
+        "@tool(effect='read')\n"
+        "def find_slots(day: str) -> str:\n"
+        "    'The real one.'\n"
+        "    raise AssertionError('the real one was called')\n"
+        "def told(request): return request.instructions == 'My own words.' and len(request.tools) == 1\n"
+        "agent = Agent(\n"
+        "    instructions='My own words.', tools=[find_slots],\n"
+        "    model=ScriptedModel((told, call('find_slots', day='2026-03-18')), (told, say('It is at two, for you.'))),\n"
+        ")\n"
+    )
+    (unit,) = run(tmp_path / "run", str(agent), filters=("id=smoke.find_slots",))
+    assert unit.verdict == "pass", (unit.void_reason, [check for check in unit.checks if check.verdict != "pass"])
+    assert '"S2"' in unit.turns[0].calls[0].output
+
+
 # --- what a unit holds ------------------------------------------------------------------------------------------
 
 

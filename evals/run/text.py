@@ -77,7 +77,7 @@ class TextChannel:
             return trace
         before = len(self._session.history)
         playout = Playout()
-        interrupt = None if then is None else then.interrupt
+        interrupt = None if then is None or then.expect.ignored else then.interrupt
         cutter = None if interrupt is None else asyncio.create_task(self._cut(interrupt, playout, trace))
         try:
             async with aclosing(self._session.stream(turn.user)) as events:

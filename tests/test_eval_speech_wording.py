@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("pypinyin", reason="the extra chinese is not installed")
+
 from sayso.errors import UsageError
 from sayso.evals.speech.wording import (
     Pause,
@@ -66,6 +68,8 @@ def test_marks_alone_are_no_part() -> None:
         ("March twentieth at three thirty p.m.", "March 20th at 3:30 PM"),
         ("Uh, five percent", "5%"),
         ("Two o'clock, please.", "2:00 please"),
+        ("Move A17 to slot S3, please.", "Move A 1 7 to slot S, 3 please."),
+        ("帮我取消预约。", "幫我取消預約"),
         ("明天下午两点半,提醒我十五分钟", "明天下午 2点半 提醒我15分钟。"),
     ],
 )
@@ -80,6 +84,6 @@ def test_error_rates() -> None:
     assert word_error_rate("book a table", "") == 1.0
     assert word_error_rate("", "") == 0.0
     assert word_error_rate("", "thank you") == 1.0
-    assert word_error_rate("今天天气好", "今天天汽好") == pytest.approx(0.2)
+    assert word_error_rate("今天天气好", "今天天地好") == pytest.approx(0.2)
     assert character_error_rate("black tea", "blacktea") == 0.0
     assert character_error_rate("abcde", "abcdf") == pytest.approx(0.2)

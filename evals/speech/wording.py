@@ -1,8 +1,8 @@
 """Words for the ear: how a user's line is spoken, and when two texts say the same.
 
 ``say`` may hold ``<pause 300/>`` (milliseconds of silence) and ``<spell>ZK3</spell>`` (letter by letter). Codes are
-spelled without being marked, but in Chinese: "ZK3FFW" is spoken "Z, K, three, F, F, W", because read as one word nobody could write it
-down, and no recogniser does.
+spelled without being marked, but in Chinese: "ZK3FFW" is spoken "Z, K, three, F, F, W", because read as one word nobody
+could write it down, and no recogniser does.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from sayso import cli_serve
@@ -181,8 +181,12 @@ def test_a_server_for_other_machines_has_keys_and_tls(tmp_path: Path) -> None:
             assert client.get("/healthz").status_code == 200
             assert client.get("/metrics").status_code == 401
             assert client.get("/metrics", headers={"Authorization": f"Bearer {key}"}).status_code == 403
+        with pytest.raises(InvalidStatus) as refused:
+            connect(f"{at.replace('https', 'wss')}/v1/realtime", ssl=ssl.create_default_context(cafile=certificate))
+        assert refused.value.response.status_code == 401
         process.send_signal(signal.SIGINT)
-        ended(process)
+        _, errors = ended(process)
+    assert " error " not in errors  # who has no key is no fault of the server
 
 
 def self_signed(folder: Path) -> tuple[str, str]:

@@ -113,6 +113,10 @@ def test_what_a_client_is_refused() -> None:
                 assert json.loads(await socket.recv())["error"]["code"] == "model_not_found"
                 with pytest.raises(ConnectionClosed):
                     await socket.recv()
+            with pytest.raises(InvalidStatus) as refused:
+                await connect(f"{here(url)}?session=a/b")
+            assert refused.value.response.status_code == 400
+            assert json.loads(refused.value.response.body)["error"]["param"] == "session"
             async with connect(here(url), subprotocols=["realtime", "openai-insecure-api-key.x"]) as socket:  # type: ignore[list-item]
                 assert socket.subprotocol == "realtime"
                 checked(await socket.recv())

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import orjson
 from fastapi import FastAPI, Request, WebSocket
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -169,7 +169,7 @@ def as_server_error(error: Exception) -> ServerError:
             return InvalidRequest(Exception.__str__(error), error.hint)
         case SaysoError():
             return Unavailable(Exception.__str__(error), error.hint)
-        case RequestValidationError():
+        case RequestValidationError() | WebSocketRequestValidationError():
             return _invalid(error)
         case HTTPException():
             return error.__cause__ if isinstance(error.__cause__, ServerError) else _http(error)
@@ -237,11 +237,11 @@ def install(app: FastAPI) -> None:
         assert isinstance(connection, Request)
         return error_response(error)
 
-    for kind in (SaysoError, RequestValidationError, HTTPException):
+    for kind in (SaysoError, RequestValidationError, WebSocketRequestValidationError, HTTPException):
         app.add_exception_handler(kind, handle)  # pyright: ignore[reportArgumentType]
 
 
-def _invalid(error: RequestValidationError) -> ServerError:
+def _invalid(error: RequestValidationError | WebSocketRequestValidationError) -> ServerError:
     first = max(error.errors(), key=lambda one: len(one["loc"]))  # of the forms that a value may have, the nearest
     if first["loc"] == ("body",) and first["type"] in ("model_attributes_type", "dict_type", "model_type"):
         what = "The body has to be a JSON object.", "Send it with Content-Type: application/json."

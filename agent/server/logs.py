@@ -28,6 +28,9 @@ FIELDS = "sayso_fields"
 """The attribute of a log record that holds its fields."""
 TURN_STAGES = ("first_text", "first_sound", "first_audio", "done")
 
+NO_FAULT = "ASGI callable returned without completing handshake."
+"""uvicorn says so, as an error, of every WebSocket that was refused with an HTTP answer, such as for a wrong key."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -75,6 +78,7 @@ def set_up_logs(format: LogFormat, stream: TextIO | None = None, level: int = lo
     """Send the logs of the server to ``stream`` (None: standard error), in this process and from now on."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if format == "json" else TextLines())
+    handler.addFilter(lambda record: record.msg != NO_FAULT)
     for name in ("sayso", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]

@@ -100,6 +100,12 @@ class AgentSource:
             seed=seed % 2**31,
         )
 
+    async def aclose(self) -> None:
+        """Free the model, if one was loaded."""
+        for agent in self._made.values():
+            await agent.aclose()
+        self._made.clear()
+
     def fingerprint(self) -> AgentFingerprint:
         """What is tested, in short."""
         base = None if self.is_reference else self.base()

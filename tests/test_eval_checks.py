@@ -20,7 +20,7 @@ from sayso.evals.checks.state import AssertionSyntax, evaluate
 from sayso.evals.comparators import COMPARATORS, Known, holds, is_said, similar_text
 from sayso.evals.entities import entities, han_number
 from sayso.evals.faults import latency_s
-from sayso.evals.loader import Loaded
+from sayso.evals.loader import Loaded, load_suite
 from sayso.evals.match import is_match
 from sayso.evals.records import Unit
 from sayso.evals.run.mode import Plan
@@ -436,6 +436,33 @@ def test_an_interruption_cuts_what_was_not_heard() -> None:
     assert unit.turns[0].interrupted
     assert unit.turns[0].reply == "one two", "60 ms a letter"
     assert unit.verdict == "pass"
+
+
+@pytest.mark.parametrize(("after", "reply"), [("turn_start", ""), ("call", "one two")])
+def test_what_an_interruption_is_counted_from(after: str, reply: str) -> None:
+    turns = [{"user": "Look."}, {"user": "Stop.", "interrupt": {"after": after, "ms": 600}}]
+    tools = {"look": LOOK | {"latency_ms": 0 if after == "call" else 5000}}
+    spoken = [say("one two three four five six")] if after == "call" else []
+    unit = held(turns, call("look"), *spoken, say("Yes."), tools=tools)
+    assert unit.turns[0].interrupted
+    assert unit.turns[0].reply == reply
+
+
+def test_a_reading_tool_may_not_change_the_world(tmp_path: Path) -> None:
+    (tmp_path / "tools.py").write_text(
+        "from sayso import Context, tool\nfrom sayso.evals.world import world_of\n"
+        "@tool(effect='read')\ndef look(ctx: Context) -> int:\n"
+        "    'Look.'\n    world_of(ctx)['rows'].append(1)\n    return 1\n"
+    )
+    (tmp_path / "a.yaml").write_text(
+        "schema: 1\nid: a\ntitle: t\nagent: {tools: [look]}\nworld: {rows: []}\n"
+        "turns: [{user: x, expect: {calls: [{tool: look}]}}]\n"
+    )
+    (loaded,) = load_suite(tmp_path).scenarios
+    plan = Plan(unit="a", loaded=loaded, mode="text", trial=0, seed=1)
+    unit = run_unit(plan, TextMode(), AgentSource("perfect"), "")
+    assert unit.verdict == "void"
+    assert "a tool that only reads changed the world" in unit.void_reason
 
 
 def test_a_backchannel_is_no_turn_and_cuts_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import multiprocessing
 import signal
@@ -52,8 +53,11 @@ class Work:
 def run_here(plans: Sequence[Plan], work: Work) -> Generator[Unit]:
     """One unit after the other, in this process."""
     mode = make_mode(work.mode, work.mode_options)
-    for plan in plans:
-        yield run_unit(plan, mode, work.source, work.agent, limit_s=work.limit_s)
+    try:
+        for plan in plans:
+            yield run_unit(plan, mode, work.source, work.agent, limit_s=work.limit_s)
+    finally:
+        asyncio.run(work.source.aclose())
 
 
 def run_spread(plans: Sequence[Plan], work: Work, jobs: int) -> Generator[Unit]:
@@ -149,6 +153,7 @@ def _serve(pipe: Connection, work: Work) -> None:
         try:
             scenario, unit, trial, seed = pipe.recv()
         except (EOFError, OSError):
+            asyncio.run(work.source.aclose())
             return
         plan = Plan(unit=unit, loaded=loaded[scenario], mode=work.mode, trial=trial, seed=seed, out=work.out)
         pipe.send_bytes(unit_to_line(run_unit(plan, mode, work.source, work.agent, limit_s=work.limit_s)))

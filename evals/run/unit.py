@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib
+import json
 import logging
 import threading
 import time
@@ -35,6 +36,8 @@ ATTEMPTS: Final = 3
 """Of a unit that something else than the agent broke."""
 TIME_LIMIT_S: Final = 300.0
 OUTPUT_CHARS: Final = 4000
+LARGE_ROWS: Final = 2000
+"""Rows in a world's tables, from which on it is not looked whether a reading tool changed it."""
 _log = logging.getLogger(__name__)
 
 
@@ -133,6 +136,7 @@ async def converse(
     agent = mode.agent(made, plan)
     loop = asyncio.get_running_loop()
     began_s, epoch_s = loop.time(), epoch_of(scenario.clock)
+    untouched = _digest(loaded.world)
     speaker = caller or caller_of(loaded, plan.seed)
     trace = Trace(
         start=loaded.world,
@@ -157,6 +161,8 @@ async def converse(
         trace.numbers |= channel.numbers  # some are measured once all is over
     if trace.turns:  # writes that were still running have ended by now
         _remember(trace.turns[-1], simulation.world, before)
+    if _digest(loaded.world) != untouched:
+        trace.broken.append("a tool that only reads changed the world: copy what you change, or declare effect='write'")
     return trace, channel.audio
 
 
@@ -188,6 +194,13 @@ def _remember(turn: TurnTrace, world: World, before: dict[str, Any]) -> dict[str
         return before
     turn.world = after
     return after
+
+
+def _digest(world: dict[str, Any]) -> str:
+    """Whether a start state, which all units share, is still what it was; large ones are taken on trust."""
+    rows = sum(len(cast("list[Any]", table)) for table in world.values() if isinstance(table, dict | list))
+    text = "" if rows > LARGE_ROWS else json.dumps(world, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 async def _settle(session: Session) -> None:

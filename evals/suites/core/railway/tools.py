@@ -1,4 +1,5 @@
 """The tools of the railway; what they ask and say is Chinese."""
+# ruff: noqa: D415 (a Chinese sentence ends with its own full stop)
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ from itertools import cycle, zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from sayso.evals.importers.agentdojo import banking, slack
-from sayso.evals.importers.agentdojo.attacks import ATTACKS
-from sayso.evals.importers.agentdojo.cases import Step, Suite, Task, World, load
 from benchmarks.agentdojo.gullible import Gullible, Obeys
 from benchmarks.report import RESULTS, write
 from sayso import Agent
 from sayso.approval import Approval
+from sayso.evals.importers.agentdojo import banking, slack
+from sayso.evals.importers.agentdojo.attacks import ATTACKS
+from sayso.evals.importers.agentdojo.cases import Step, Suite, Task, World, load
 from sayso.models.base import VoiceModel
 from sayso.result import TurnResult
 from sayso.testing import run

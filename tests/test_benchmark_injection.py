@@ -10,10 +10,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))  # `benchmarks` is no part of the package
 
 from benchmarks import injection
+from benchmarks.injection import Case, Setting, attacks_on, play, sample, wilson
 from sayso.evals.importers.agentdojo import banking
 from sayso.evals.importers.agentdojo.attacks import ATTACKS
 from sayso.evals.importers.agentdojo.cases import Suite, Task
-from benchmarks.injection import Case, Setting, attacks_on, play, sample, wilson
 from sayso.testing import run
 
 ENVIRONMENT = {

@@ -235,7 +235,9 @@ def test_items_of_every_role_in_their_places() -> None:
             UserInput("Two and a half."),
             AssistantReply("Three."),
         )
-        assert (await create(message("user", "input_text", "x", "a")))[0]["error"]["code"] == "item_create_duplicate_item_id"
+        assert (await create(message("user", "input_text", "x", "a")))[0]["error"][
+            "code"
+        ] == "item_create_duplicate_item_id"
         error = (await create(message("user", "input_text", "x", "d"), previous_item_id="no"))[0]["error"]
         assert (error["code"], error["param"]) == ("item_not_found", "previous_item_id")
         await client.send("conversation.item.retrieve", item_id="b2")

@@ -117,6 +117,7 @@ def checked_prompt(prompt: Prompt, network: Network) -> Keys:
         raise UsageError("The prompt is empty.", "Give at least one id.")
     if len(keys) > network.max_len - 2:
         raise UsageError(
-            f"The prompt has {len(keys)} positions; {network.max_len - 2} have room.", "Drop the oldest turns, or shorten this one."
+            f"The prompt has {len(keys)} positions; {network.max_len - 2} have room.",
+            "Drop the oldest turns, or shorten this one.",
         )
     return keys

@@ -79,7 +79,7 @@ def same_number(expected: Any, found: Any, tolerance: float = TOLERANCE) -> bool
 
 def same_value(expected: Any, found: Any, known: Known = NOTHING) -> bool:
     """Arithmetic expressions of one value."""
-    one, two = _value(str(expected)), _value(str(found))
+    one, two = value_of(str(expected)), value_of(str(found))
     return one is not None and two is not None and math.isclose(one, two, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
@@ -217,7 +217,8 @@ def _number(value: Any) -> float | None:
     return float(found[0].value.split(" ")[0]) if len(found) == 1 else None
 
 
-def _value(text: str) -> float | None:
+def value_of(text: str) -> float | None:
+    """The value of an arithmetic expression; None where it has none."""
     from simpleeval import SimpleEval
 
     plain = normalised(text).translate(str.maketrans("×÷−–^", "*/--^")).replace("^", "**").replace("=", "").strip()

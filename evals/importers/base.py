@@ -68,9 +68,17 @@ class Row:
         """
         value = self.data.get(key)
         if not isinstance(value, kind):
-            found = "nothing" if key not in self.data else f"{type(value).__name__}"
-            raise self.wrong(f"{key}: {kind.__name__} is expected, there is {found}")
+            found = kind_of(value) if key in self.data else "nothing"
+            raise self.wrong(f"{key}: {_KINDS.get(kind, kind.__name__)} is expected, there is {found}")
         return value
+
+    def items(self, key: str) -> list[Any]:
+        """A list that has to be there; see `need`."""
+        return cast("list[Any]", self.need(key, list))
+
+    def part(self, key: str) -> JsonObject:
+        """An object that has to be there; see `need`."""
+        return cast("JsonObject", self.need(key, dict))
 
     def wrong(self, message: str) -> ScenarioError:
         """What is wrong with the row."""
@@ -155,6 +163,17 @@ class Imported:
         }
 
 
+_KINDS: Final[Mapping[type, str]] = {
+    **{str: "a text", int: "a number", float: "a number", bool: "true or false"},
+    **{list: "a list", dict: "an object", type(None): "null"},
+}
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, in a word."""
+    return _KINDS.get(type(value), type(value).__name__)
+
+
 def slug(text: str) -> str:
     """A text as part of an id."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-")[:100] or "x"
@@ -174,7 +193,7 @@ def json_lines(path: Path) -> Iterator[Row]:
         except ValueError as error:
             raise invalid(path, number, f"a JSON object is expected: {error}") from None
         if (found := as_object(value)) is None:
-            raise invalid(path, number, f"a JSON object is expected, there is {type(value).__name__}")
+            raise invalid(path, number, f"a JSON object is expected, there is {kind_of(value)}")
         yield Row(path, number, found)
 
 
@@ -197,7 +216,7 @@ def json_array(path: Path) -> Iterator[Row]:
             where = error.pos if isinstance(error, json.JSONDecodeError) else at
             raise invalid(path, _line(text, where), f"a JSON object is expected: {error}") from None
         if (found := as_object(value)) is None:
-            raise invalid(path, _line(text, at), f"a JSON object is expected, there is {type(value).__name__}")
+            raise invalid(path, _line(text, at), f"a JSON object is expected, there is {kind_of(value)}")
         yield Row(path, _line(text, at), found)
         at = _next(text, end)
         if text[at : at + 1] == ",":
@@ -217,7 +236,7 @@ def json_object(path: Path) -> JsonObject:
     except json.JSONDecodeError as error:
         raise invalid(path, error.lineno, f"a JSON object is expected: {error.msg}") from None
     if (found := as_object(value)) is None:
-        raise invalid(path, 1, f"a JSON object is expected, there is {type(value).__name__}")
+        raise invalid(path, 1, f"a JSON object is expected, there is {kind_of(value)}")
     return found
 
 
@@ -329,7 +348,7 @@ def patches(before: Any, after: Any, path: tuple[str | int, ...] = ()) -> Iterat
 
 def changed_world(file: str, before: Any, after: Any) -> JsonObject:
     """A scenario's world: a file's, with what differs."""
-    changes = list(patches(before, after))
+    changes = [] if before is after else list(patches(before, after))
     return {"$ref": file, **({"patch": changes} if changes else {})}
 
 

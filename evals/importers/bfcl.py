@@ -106,7 +106,7 @@ def _scenario(row: Row, category: str, answers: dict[str, Row]) -> JsonObject:
 
 
 def _tools(row: Row) -> dict[str, JsonObject]:
-    functions = objects(row.need("function", list))
+    functions = objects(row.items("function"))
     tools: dict[str, JsonObject] = {}
     for function in functions:
         name, parameters = function.get("name"), as_object(function.get("parameters"))
@@ -125,7 +125,7 @@ def _tools(row: Row) -> dict[str, JsonObject]:
 
 def _messages(row: Row) -> tuple[list[JsonObject], str, str]:
     """What was said before, the words of the system, and the last words of the user."""
-    turns = row.need("question", list)
+    turns = row.items("question")
     if len(turns) != 1:
         raise Unusable("more than one turn")
     messages = objects(turns[0])
@@ -146,7 +146,7 @@ def _expected(row: Row, category: str, answers: dict[str, Row], tools: dict[str,
     if answer is None:
         raise Unusable("no answer")
     calls: list[JsonObject] = []
-    for call in objects(answer.need("ground_truth", list)):
+    for call in objects(answer.items("ground_truth")):
         for name, parameters in call.items():
             wanted = as_object(parameters)
             if wanted is None or tool_name(name) not in tools:

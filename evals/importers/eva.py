@@ -105,14 +105,14 @@ def filled(value: Any) -> Any:
 
 
 def _scenario(row: Row, start: JsonObject, world: str) -> JsonObject:
-    truth = cast("JsonObject", row.need("ground_truth", dict))
+    truth = row.part("ground_truth")
     expected = as_object(truth.get("expected_scenario_db"))
     if expected is None:
         raise row.wrong("ground_truth: expected_scenario_db, an object, is expected")
     calls = _calls(truth)
     leads = asyncio.run(_leads_to(start, calls, expected))
     state: JsonObject = {"equals_after": calls} if leads else {"equals": expected}
-    goal = cast("JsonObject", row.need("user_goal", dict))
+    goal = row.part("user_goal")
     return {
         "title": str(goal.get("high_level_user_goal") or row.data["id"])[:160],
         "tags": ["airline", *(["adversarial"] if str(row.data["id"]).startswith("7.") else [])],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from sayso import tool
 from sayso.errors import ToolError
@@ -63,7 +63,7 @@ def get_reservation(ctx: Context, confirmation_number: str, last_name: str) -> J
         for segment in booking["segments"]:
             flight = flights.get(segment["flight_number"], {})
             segment.update({key: flight[key] for key in _SHOWN if key in flight})
-    shown["bookings"].sort(key=lambda one: (one["segments"][0]["date"] if one["segments"] else "", one["journey_id"]))
+    shown["bookings"].sort(key=_when)
     return shown
 
 
@@ -253,7 +253,8 @@ def assign_seat(
     flights: list[JsonObject] = world["journeys"].get(journey_id, {"segments": []})["segments"]
     flight = next((one for one in flights if one["flight_number"] == segment["flight_number"]), None)
     if flight is not None:
-        kinds: Any = (flight.get("available_seat_types") or {}).get(fare_class, [*SEAT_LETTER])
+        free: dict[str, list[str]] = flight.get("available_seat_types") or {}
+        kinds = free.get(fare_class, [*SEAT_LETTER])
         if seat_preference != "no_preference" and seat_preference not in kinds:
             raise ToolError(f"There is no {seat_preference} seat in {fare_class}.")
         if flight["available_seats"].get(fare_class, 0) <= 0:
@@ -341,6 +342,10 @@ def _segments(booking: JsonObject, flight_number: str | None) -> list[JsonObject
     if len(segments) != 1:
         raise ToolError("Name one flight of the journey by its flight_number.")
     return segments
+
+
+def _when(booking: JsonObject) -> tuple[str, str]:
+    return booking["segments"][0]["date"] if booking["segments"] else "", booking["journey_id"]
 
 
 def _seats(journey: JsonObject) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from sayso.errors import UsageError
 from sayso.evals.importers.base import Folder, Imported, Row, Source, found_file, json_lines
@@ -55,7 +55,7 @@ def load(path: Path, source: Source = SOURCE) -> Imported:
 
 def _add(imported: Imported, folder: Folder, row: Row, slots: dict[str, list[str]]) -> None:
     name = row.need("file", str)
-    wanted = cast("JsonObject", row.need("slots", dict))
+    wanted = row.part("slots")
     clip = row.path.parent / name
     if not clip.is_file() and not (clip := row.path.parent.parent / name).is_file():
         imported.left_out["the clip is not there"] += 1

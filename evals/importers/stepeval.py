@@ -139,7 +139,7 @@ def _cases(file: Path) -> Iterator[Case]:
 
 
 def _reshaped(row: Row) -> Case:
-    messages = objects(row.need("messages", list))
+    messages = objects(row.items("messages"))
     past, words = _split(row, [_message(row, message) for message in messages])
     call = row.data.get("expected_call")
     if call is not None and not (isinstance(call, dict) and isinstance(cast("JsonObject", call).get("name"), str)):

@@ -120,6 +120,7 @@ def _domain(imported: Imported, where: Path) -> Folder:
 
 
 def _scenario(row: Row, domain: Domain) -> JsonObject:
+    caller = _caller(row)
     initial = as_object(row.data.get("initial_state")) or {}
     history = objects(initial.get("message_history"))
     start = asyncio.run(_start(row, domain, initial, history))
@@ -130,19 +131,19 @@ def _scenario(row: Row, domain: Domain) -> JsonObject:
         "tags": [domain.name],
         "target_tools": [],
         "world": changed_world(WORLD, domain.start, start),
-        "user_sim": _caller(row),
+        "user_sim": caller,
         "final": final,
     }
     return data | ({"history": _past(history)} if history else {})
 
 
 def _caller(row: Row) -> JsonObject:
-    scenario = row.need("user_scenario", dict)
-    told: Any = cast("JsonObject", scenario).get("instructions")
+    scenario = row.part("user_scenario")
+    told: Any = scenario.get("instructions")
     about = as_object(told) or {"task_instructions": told}
     parts = {
         "reason": about.get("reason_for_call"),
-        "persona": cast("JsonObject", scenario).get("persona"),
+        "persona": scenario.get("persona"),
         "instructions": about.get("task_instructions"),
         "known": about.get("known_info"),
         "unknown": about.get("unknown_info"),

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from sayso import tool
 from sayso.errors import ToolError
-from sayso.evals.comparators import same_value
+from sayso.evals.comparators import value_of
 from sayso.evals.world import World, world_of
 from sayso.items import JsonObject
 from sayso.tools.context import Context
@@ -132,11 +132,10 @@ def calculate(expression: str) -> str:
     Args:
         expression: Numbers, + - * /, parentheses and spaces, such as '2 * (350 - 122)'.
     """
-    from simpleeval import simple_eval
-
-    if not re.fullmatch(r"[\d+\-*/(). ]+", expression) or not same_value(expression, expression):
+    value = value_of(expression) if re.fullmatch(r"[\d+\-*/(). ]+", expression) else None
+    if value is None:
         raise ToolError("Give an expression of numbers, + - * / and parentheses.")
-    return str(round(float(simple_eval(expression)), 2))
+    return str(round(value, 2))
 
 
 @tool(effect="pure", thread=False)

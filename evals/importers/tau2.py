@@ -244,10 +244,7 @@ def _past(history: list[JsonObject]) -> list[JsonObject]:
         role = {"user": "user", "assistant": "agent"}.get(str(message.get("role")))
         past += [{role: words}] if role is not None and words else []
         for call in objects(message.get("tool_calls")):
-            about = {
-                "tool": call.get("name"),
-                "args": call.get("arguments") or {},
-                "result": results.get(call.get("id")),
-            }
-            past.append({"call": about})
+            arguments = as_object(call.get("arguments")) or {}
+            result = results.get(call.get("id"))
+            past.append({"call": {"tool": call.get("name"), "args": arguments, "result": result}})
     return past

@@ -50,7 +50,11 @@ def main() -> None:
         {"what": "a turn, the harness", "value": round(added_ms, 2), "unit": "ms", "bar": TURN_BAR_MS},
     ]
     write(
-        "eval_harness", rows, [f"{turns} turns of the smoke suite by the perfect reference agent; median of {ROUNDS}."]
+        "eval_harness",
+        rows,
+        [
+            f"{turns} turns of the smoke suite by the perfect reference agent; median of {ROUNDS}; turns in processor time."
+        ],
     )
 
 
@@ -67,22 +71,22 @@ def _run_s(jobs: int) -> float:
 def _harness_s(scenarios: list[Loaded], source: AgentSource) -> float:
     mode = TextMode()
     with tempfile.TemporaryDirectory() as folder:
-        began_s = time.perf_counter()
+        began_s = time.process_time()
         for number, loaded in enumerate(scenarios):
             name = unit_id(loaded.id, "text", number)
             plan = Plan(unit=name, loaded=loaded, mode="text", trial=number, seed=number, out=Path(folder))
             run_unit(plan, mode, source, "")
-        return time.perf_counter() - began_s
+        return time.process_time() - began_s
 
 
 def _session_s(scenarios: list[Loaded], source: AgentSource) -> float:
     """The same turns without play-out, checks and files."""
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     for number, loaded in enumerate(scenarios):
         epoch_s = epoch_of(loaded.scenario.clock)
         with asyncio.Runner(loop_factory=lambda epoch_s=epoch_s: UnitLoop(epoch_s)) as runner:
             runner.run(_converse(loaded, source, number))
-    return time.perf_counter() - began_s
+    return time.process_time() - began_s
 
 
 async def _converse(loaded: Loaded, source: AgentSource, seed: int) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import json
 import logging
-import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from sayso.evals.run.clock import epoch_of, zone_of
 from sayso.evals.run.mode import Mode, Plan
 from sayso.evals.run.score import make_replays, score, void
 from sayso.evals.run.trace import Trace, TurnTrace, write_trace
+from sayso.evals.run.watchdog import WATCHDOG
 from sayso.evals.scenario import UserTurn
 from sayso.evals.tools import Simulation, simulated, tools_of
 from sayso.evals.world import KEY, World
@@ -238,10 +238,5 @@ def _limited(seconds: float) -> Generator[None]:
         except RuntimeError:  # the loop is closed: the unit has ended
             pass
 
-    timer = threading.Timer(seconds, cancel)
-    timer.daemon = True
-    timer.start()
-    try:
+    with WATCHDOG.after(seconds, cancel):
         yield
-    finally:
-        timer.cancel()

@@ -49,13 +49,10 @@ def main() -> None:
         {"what": "a turn, all of it", "value": round(whole_ms, 2), "unit": "ms", "bar": None},
         {"what": "a turn, the harness", "value": round(added_ms, 2), "unit": "ms", "bar": TURN_BAR_MS},
     ]
-    write(
-        "eval_harness",
-        rows,
-        [
-            f"{turns} turns of the smoke suite by the perfect reference agent; median of {ROUNDS}; turns in processor time."
-        ],
+    note = (
+        f"{turns} turns of the smoke suite by the perfect reference agent; median of {ROUNDS}; turns in processor time."
     )
+    write("eval_harness", rows, [note])
 
 
 def _run_s(jobs: int) -> float:

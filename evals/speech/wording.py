@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from sayso.errors import UsageError
-from sayso.evals.entities import letters_of, normalised
+from sayso.evals.entities import normalised
 
 MOST_PAUSE_MS: Final = 10_000.0
 
@@ -35,6 +35,10 @@ _CODE: Final = re.compile(r"\b(?=[A-Z-]*\d)(?=[\d-]*[A-Z])[A-Z0-9]+(?:-[A-Z0-9]+
 _NO_CODE: Final = re.compile(r"\d+(?:AM|PM|KM|KG|GB|MB|K|M|C|F|D)|(?:A|AM|PM)\d+", re.ASCII)
 _DIGITS: Final = "zero one two three four five six seven eight nine".split()
 _HAN_DIGITS: Final = "零一二三四五六七八九"
+_LETTERS: Final = re.compile(
+    r"[a-z]|\d+|(?=[a-z]*\d)[a-z\d]+|(?!(?:[ap]m|mrs?|dr|k[mg]|th|st|vs|tv)$)[b-df-hj-np-tv-xz]{2,5}"
+)
+"""A word that may be a part of a code: a letter, a number, both, or letters that nobody could say as a word."""
 _FILLED: Final = frozenset("uh um er hmm mm erm ah oh".split())
 _SHORT: Final = (
     (r"\bwon't\b", "will not"),
@@ -108,12 +112,11 @@ def same_words(text: str) -> str:
     plain = re.sub(r"\bo'?\s?clock\b", " ", plain)
     plain = re.sub(r"(\d):(\d)", r"\1 \2", plain)
     plain = re.sub(r"(\d)(?:st|nd|rd|th)\b", r"\1", plain)
-    plain = _joined_letters(plain)
     plain = re.sub(r"(?<=\d)\.(?=\d)", "point", plain)
     plain = re.sub(r"(?<=\w)'(?=\w)", "", plain)
     plain = "".join(character if character.isalnum() else " " for character in plain)
     plain = re.sub(r"([\u3040-\u30ff\u3400-\u9fff])", r" \1 ", _syllables(plain))
-    return " ".join(word for word in plain.split() if word not in _FILLED)
+    return " ".join(_joined_letters([word for word in plain.split() if word not in _FILLED]))
 
 
 def word_error_rate(said: str, heard: str) -> float:
@@ -144,12 +147,19 @@ def _error_rate(said: str, heard: str, kind: str) -> float:
     return float(getattr(jiwer, kind)(said, heard))
 
 
-def _joined_letters(text: str) -> str:
-    """Letters and figures that are spelled one by one as one word: "z, k, 3" as "zk3"."""
-    pattern = r"(?<![\w'])(?:[a-z0-9](?:\s*[,.\-]\s*|\s+)){2,}[a-z0-9](?![\w'])"
-    text = re.sub(pattern, lambda found: letters_of(found[0]), text)
-    text = re.sub(r"\b([a-z])[\s,.\-]+(?=\d)", r"\1", text)
-    return re.sub(r"\b(?=[a-z-]*\d)(?=[\d-]*[a-z])[a-z0-9]+(?:-[a-z0-9]+)+\b", lambda m: m[0].replace("-", ""), text)
+def _joined_letters(words: list[str]) -> list[str]:
+    """Letters and figures of one code as one word, however they were spelled: "z, k3 ffw" as "zk3ffw"."""
+    joined: list[str] = []
+    run: list[str] = []
+    for word in [*words, ""]:
+        if _LETTERS.fullmatch(word):
+            run.append(word)
+            continue
+        is_code = any(map(str.isalpha, "".join(run))) and any(len(one) == 1 or one[-1:].isdecimal() for one in run)
+        joined += ["".join(run)] if is_code else run
+        run = []
+        joined.append(word)
+    return joined[:-1]
 
 
 def _syllables(text: str) -> str:

@@ -1,5 +1,4 @@
-"""Two suites of AgentDojo (Debenedetti et al., ETH Zurich, MIT licence) over sayso's tools, for `benchmarks.injection`.
+"""The model that believes everything, for `benchmarks.injection` over two suites of AgentDojo.
 
-The environments, the requests and the attacker's goals are data and are not in this repository. What is here is ours:
-the tools over the environments, the calls that solve a task, and the checks, written after AgentDojo's and adapted.
+The suites (tools, tasks, attacks, checks) are `sayso.evals.importers.agentdojo`; their data is not in this repository.
 """

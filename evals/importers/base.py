@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -246,8 +249,6 @@ def read(path: Path) -> str:
     Raises:
         ScenarioError: It cannot be read.
     """
-    import gzip
-
     try:
         data = path.read_bytes()
         return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
@@ -297,17 +298,20 @@ def write_suite(imported: Imported, out: Path) -> None:
     load_suite(out)
 
 
-def tools_file(module: str) -> str:
-    """The ``tools.py`` of a suite whose tools are part of sayso: with the hash of their code, for the suite's own."""
-    import hashlib
-    import importlib.util
+def tools_file(module: str, *parts: str) -> str:
+    """The ``tools.py`` of a suite whose tools are part of sayso: with the hash of their code, for the suite's own.
 
-    spec = importlib.util.find_spec(module)
-    assert spec is not None and spec.origin is not None  # a module of this package
-    digest = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
-    names = "TOOLS" if "CHECKS" not in Path(spec.origin).read_text(encoding="utf-8") else "CHECKS, TOOLS"
-    listed = ", ".join(f'"{name}"' for name in names.split(", "))
-    return f'"""Tools of sayso; sha256 {digest}."""\n\nfrom {module} import {names}\n\n__all__ = [{listed}]\n'
+    Args:
+        module: Has TOOLS, and CHECKS where there are some.
+        parts: Modules that it is made of.
+    """
+    digest = hashlib.sha256()
+    for name in (module, *parts):
+        digest.update(Path(str(import_module(name).__file__)).read_bytes())
+    names = [name for name in ("CHECKS", "TOOLS") if hasattr(import_module(module), name)]
+    listed = ", ".join(f'"{name}"' for name in names)
+    about = f'"""Tools of sayso; sha256 {digest.hexdigest()}."""'
+    return f"{about}\n\nfrom {module} import {', '.join(names)}\n\n__all__ = [{listed}]\n"
 
 
 def world_text(world: Mapping[str, Any]) -> str:

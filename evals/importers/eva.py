@@ -73,7 +73,9 @@ def load(path: Path, source: Source = SOURCE) -> Imported:
     agent = as_object(read_documents(path / "airline_agent.yaml")[0].value) or {}
     policy = f"{agent.get('role', '')}\n\n{agent.get('instructions', '')}".strip()
     setup = {"policy": policy, "tools": [tool.name for tool in TOOLS], "max_tool_rounds": 12}
-    folder = Folder(defaults={"agent": setup}, files={"tools.py": tools_file(MODULE)})
+    folder = Folder(
+        defaults={"agent": setup}, files={"tools.py": tools_file(MODULE, "sayso.evals.importers.eva_airline")}
+    )
     for other in sorted(path.glob("*_dataset.json")):
         if other.name != DATASET:
             reason = f"{other.stem.removesuffix('_dataset')}: its tools are not here"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sayso.evals.importers.base import Folder, Imported, Row, Source, found_file, json_lines, objects
+from sayso.evals.scenario import Scenario
 from sayso.items import JsonObject
 
 SOURCE: Final = Source("slurp", "SLURP", "8eb16545", "CC BY 4.0 (text); CC BY-NC 4.0 (sound)")
@@ -103,7 +104,7 @@ def _scenario(
     entities: list[tuple[str, str]],
     tools: list[str],
     intents: Mapping[str, Mapping[str, bool]],
-) -> Any:
+) -> Scenario:
     sentence = row.need("sentence", str)
     arguments: JsonObject = {}
     for name, value in entities:

@@ -71,7 +71,7 @@ def _folder(imported: Imported, suite: Suite, where: Path, texts: Iterator[str],
                 "after_untrusted": "allow",
             }
         },
-        files={"tools.py": tools_file(module), "worlds/start.json": world_text(plain)},
+        files={"tools.py": tools_file(module, f"{__name__}.cases"), "worlds/start.json": world_text(plain)},
     )
     row = Row(where / "user_prompts.json", 1, {})
     for task in suite.users:

@@ -63,7 +63,9 @@ _TIMES: Final = (
     re.compile(r"(?<![\d.:])(\d{1,2})[ .](\d{2})\s*([ap])\.?\s?m\b"),
     re.compile(r"(?<![\d.:])(\d{1,2})()\s*([ap])\.?\s?m\b"),
     re.compile(r"(?<![\d.:])(\d{1,2})()()\s*o'?\s?clock"),
-    re.compile(r"(?<=\bat )(1[0-2]|[1-9])()()(?=[,;!?]|\.(?!\d)|$| (?:on|for|in the|tomorrow|today|this|and|or|then)\b)"),
+    re.compile(
+        r"(?<=\bat )(1[0-2]|[1-9])()()(?=[,;!?]|\.(?!\d)|$| (?:on|for|in the|tomorrow|today|this|and|or|then)\b)"
+    ),
 )
 _PAST: Final = re.compile(r"\b(half|quarter|\d{1,2}) (past|after|to) (\d{1,2})\b")
 _HAN_TIME: Final = re.compile(

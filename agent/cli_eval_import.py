@@ -9,7 +9,9 @@ import typer
 
 
 def import_(
-    name: Annotated[str, typer.Argument(metavar="SET", help="stepeval, bfcl, tau2, eva, slurp, orders or agentdojo.")],
+    name: Annotated[
+        str, typer.Argument(metavar="SET", help="stepeval, bfcl, tau2, eva, slurp, orders, agentdojo or aiewf.")
+    ],
     path: Annotated[Path, typer.Argument(help="The set's folder or file.")],
     out: Annotated[Path, typer.Option("--out", help="The suite's folder; an older import of the set is replaced.")],
     version: Annotated[

@@ -402,7 +402,16 @@ def test_a_visit_changes_no_world_but_its_own(tmp_path: Path) -> None:
 # The real sets
 
 PLACES = {"stepeval": "stepeval_toolcall", "orders": "speech"}
-EXPECTED = {"stepeval": 47, "bfcl": 265, "tau2": 38, "eva": 17, "slurp": 204, "orders": 62, "agentdojo": 262}
+EXPECTED = {
+    "stepeval": 47,
+    "bfcl": 265,
+    "tau2": 38,
+    "eva": 17,
+    "slurp": 204,
+    "orders": 62,
+    "agentdojo": 262,
+    "aiewf": 1,
+}
 
 
 @pytest.fixture(scope="session", params=SETS)

@@ -303,6 +303,30 @@ def test_orders_have_sound_alone(tmp_path: Path) -> None:
         import_set("orders", tmp_path / "speech")
 
 
+# aiewf
+
+
+def test_aiewf_is_one_long_conversation(tmp_path: Path) -> None:
+    vote = {"name": "vote", "args": {"name": "Ann Lee", "session_id": "936902"}}
+    turns = [
+        {"input": "When is lunch?", "golden_text": "At noon.", "required_function_call": None, "audio_file": "t/0.wav"},
+        {"input": "I vote for it.", "golden_text": "Done.", "required_function_call": vote},
+    ]
+    tool = {"name": "vote", "description": "Vote.", "properties": {"session_id": {"type": "string"}}, "required": []}
+    (tmp_path / "set/t").mkdir(parents=True)
+    (tmp_path / "set/t/0.wav").write_bytes(b"RIFF")
+    (tmp_path / "set/knowledge_base.txt").write_text("Lunch is at noon.")
+    (tmp_path / "set/tools.json").write_text(json.dumps([tool]))
+    (tmp_path / "set/turns.json").write_text(json.dumps(turns))
+    loaded = suite("aiewf", tmp_path / "set", tmp_path / "out")["aiewf.conversation"]
+    first, second = step(loaded).turns
+    assert first.expect.no_calls[0].tool == "*" and first.audio == "speech/0.wav"
+    assert second.audio is None and is_match(second.expect.calls[0].args, {"name": "ann lee", "session_id": "936 902"})
+    assert "Lunch is at noon." in step(loaded).agent.policy and len(step(loaded).final.judge) == 2
+    (tmp_path / "set/tools.json").write_text("[]")
+    assert "turns.json:1: required_function_call: 'vote' was found" in fault("aiewf", tmp_path / "set")
+
+
 # What all share
 
 
@@ -393,7 +417,7 @@ def test_the_command_tells_what_it_cannot_import(
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["bfcl", "tau2", "eva", "slurp", "orders", "agentdojo"])
+@pytest.mark.parametrize("name", ["bfcl", "tau2", "eva", "slurp", "orders", "agentdojo", "aiewf"])
 def test_a_folder_without_the_set_is_told(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError):
         import_set(name, tmp_path)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sayso.errors import UsageError
 from sayso.evals.importers.base import Imported, write_suite
 
-SETS: Final = ("stepeval", "bfcl", "tau2", "eva", "slurp", "orders", "agentdojo")
+SETS: Final = ("stepeval", "bfcl", "tau2", "eva", "slurp", "orders", "agentdojo", "aiewf")
 """What can be imported: each is a module here, with SOURCE and load(path, source)."""
 
 __all__ = ["SETS", "Imported", "import_set", "write_suite"]

@@ -41,7 +41,8 @@ CREATE TABLE IF NOT EXISTS conversations (
     voice TEXT,
     turn INTEGER NOT NULL,
     created_s REAL NOT NULL,
-    updated_s REAL NOT NULL
+    updated_s REAL NOT NULL,
+    settings TEXT NOT NULL DEFAULT '{}'
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_age ON conversations (updated_s);
 CREATE TABLE IF NOT EXISTS items (
@@ -57,6 +58,9 @@ CREATE TABLE IF NOT EXISTS items (
 
 
 _log = logging.getLogger(__name__)
+
+
+_COLUMNS = "id, agent, user, voice, turn, created_s, updated_s"
 
 
 class StoreError(SaysoError):
@@ -125,9 +129,10 @@ class Conversations:
         now = self._clock()
         with self._transaction() as db:
             db.execute(
-                "INSERT OR IGNORE INTO conversations VALUES (?, ?, ?, NULL, 0, ?, ?)", (id, agent, user, now, now)
+                f"INSERT OR IGNORE INTO conversations ({_COLUMNS}) VALUES (?, ?, ?, NULL, 0, ?, ?)",
+                (id, agent, user, now, now),
             )
-            row = db.execute("SELECT * FROM conversations WHERE id = ?", (id,)).fetchone()
+            row = db.execute(f"SELECT {_COLUMNS} FROM conversations WHERE id = ?", (id,)).fetchone()
         return Saved(*row), self.items(id)
 
     def items(self, id: str) -> list[Item]:
@@ -140,14 +145,14 @@ class Conversations:
     def find(self, id: str) -> Saved | None:
         """A conversation, or None where there is none (any more)."""
         with self._transaction() as db:
-            row = db.execute("SELECT * FROM conversations WHERE id = ?", (id,)).fetchone()
+            row = db.execute(f"SELECT {_COLUMNS} FROM conversations WHERE id = ?", (id,)).fetchone()
         return None if row is None else Saved(*row)
 
     def list(self, *, agent: str | None = None, user: str | None = None, last: int = 100) -> list[Saved]:
         """The ``last`` so many, the newest first; of one agent or user, or of all."""
         wanted = [(name, value) for name, value in (("agent", agent), ("user", user)) if value is not None]
         where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "1"
-        statement = f"SELECT * FROM conversations WHERE {where} ORDER BY updated_s DESC, id LIMIT ?"
+        statement = f"SELECT {_COLUMNS} FROM conversations WHERE {where} ORDER BY updated_s DESC, id LIMIT ?"
         with self._transaction() as db:
             rows = db.execute(statement, (*(value for _, value in wanted), last)).fetchall()
         return [Saved(*row) for row in rows]
@@ -171,6 +176,17 @@ class Conversations:
             db.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", rows)
             update = "UPDATE conversations SET turn = ?, voice = ?, updated_s = ? WHERE id = ?"
             db.execute(update, (turn, voice, self._clock(), id))
+
+    def settings(self, id: str) -> dict[str, Any]:
+        """What an app asked for when it opened the conversation; empty where it asked for nothing."""
+        with self._transaction() as db:
+            row = db.execute("SELECT settings FROM conversations WHERE id = ?", (id,)).fetchone()
+        return {} if row is None else json.loads(row[0])
+
+    def keep_settings(self, id: str, settings: dict[str, Any]) -> None:
+        """Store them: anything that is JSON."""
+        with self._transaction() as db:
+            db.execute("UPDATE conversations SET settings = ? WHERE id = ?", (json.dumps(settings), id))
 
     def delete(self, id: str) -> bool:
         """Forget a conversation; whether there was one."""

@@ -457,3 +457,56 @@ def test_a_follower_that_falls_behind_is_let_go() -> None:
             await hosted.aclose()
 
     run(main())
+
+
+def test_an_idle_session_gives_its_place_up_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    async def main() -> None:
+        model = ScriptedModel((None, [Text("One.")]), (None, [Text("Two.")]))
+        settings = ServerSettings(conversations=tmp_path / "talks", max_sessions=1, queue_s=5)
+        app = create_app({"bakery": Agent(model=model, journal=Journal())}, settings)
+        async with serving(app) as url, Client(url) as client:
+            first = await opened(client, instructions="Bake.", speak=False)
+            await first.ask("First")
+            second = await opened(client)
+            assert not (await first.info()).live and (await second.info()).live
+            await first.ask("Again")
+            assert not (await second.info()).live
+        assert [(request.instructions, request.speak) for request in model.requests] == [("Bake.", False)] * 2
+        assert [type(item) for item in model.requests[1].items] == [UserInput, AssistantReply, UserInput]
+
+    real(main())
+
+
+def test_a_session_in_use_keeps_its_place(tmp_path: Path) -> None:
+    async def main() -> None:
+        model = ScriptedModel((None, [Text("One."), wait(2), Text("Two.")]))
+        settings = ServerSettings(conversations=tmp_path / "talks", max_sessions=1, queue_s=0.2)
+        app = create_app({"bakery": Agent(model=model, journal=Journal())}, settings)
+        async with serving(app) as url, Client(url) as client:
+            first = await opened(client)
+            async with aclosing(first.stream("Count")) as stream:
+                await anext(stream)
+                with pytest.raises(ClientError) as refused:
+                    await opened(client)
+                assert (refused.value.status, refused.value.code) == (429, "server_busy")
+                await first.interrupt()
+
+    real(main())
+
+
+def test_an_agent_whose_model_cannot_be_loaded_says_so(tmp_path: Path) -> None:
+    class Broken(ScriptedModel):
+        async def warm(self, request: Any) -> None:
+            raise UsageError("The checkpoint is broken.")
+
+    async def main() -> None:
+        app = create_app({"bakery": Agent(model=Broken())}, ServerSettings(conversations=tmp_path / "talks"))
+        async with serving(app) as url, Client(url) as client:
+            async with asyncio.timeout(5):
+                while not app.state.host.failed:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            with pytest.raises(ClientError, match="could not be loaded") as refused:
+                await opened(client)
+            assert (refused.value.status, refused.value.code) == (503, "model_not_loaded")
+
+    real(main())

@@ -57,6 +57,8 @@ class Host:
         secrets: Keys for a few minutes; where no keys are asked for they count for their settings alone.
         metrics: What is measured.
         missing: What has to be ready before the server is, in words, by agent.
+        failed: Agents whose model could not be loaded.
+        on_full: Called while somebody waits for a place: what keeps one without need gives it up.
         is_draining: The server stops: it opens no sessions.
         on_ready: Called once, when it was tried to make all agents ready.
 
@@ -79,6 +81,8 @@ class Host:
         self.usage = Usage()
         self.places = Places(settings.max_sessions, settings.queue_length, settings.queue_s)
         self.metrics = Metrics(self.agents, self.places)
+        self.failed: set[str] = set()
+        self.on_full: list[Callable[[], None]] = []
         self.missing = {name: "its model is loading" for name in self.agents} if settings.warm else {}
         self.is_draining = False
         self.on_ready: Callable[[], None] = lambda: None
@@ -158,8 +162,18 @@ class Host:
         """
         name = self.agent_name(agent, caller)
         self._check_free(id, caller)
+        if name in self.failed:
+            raise Unavailable(
+                f"The model of {name!r} could not be loaded.", "The server's log says why.", code="model_not_loaded"
+            )
+
+        def waits(position: int) -> None:
+            on_wait(position)
+            for make_room in self.on_full:
+                make_room()
+
         with self.usage.session(caller):
-            async with self.places.one(on_wait):
+            async with self.places.one(waits):
                 self._check_free(id, caller)
                 chosen = definition or self.agents[name]
                 if conversations is not None and chosen.name != name:
@@ -277,6 +291,7 @@ class Host:
                     await session.warm()
             except Exception as error:
                 self.missing[name] = "its model could not be loaded; the log says why"
+                self.failed.add(name)
                 if not isinstance(error, SaysoError):
                     log_broken(error)
                 else:

@@ -122,6 +122,11 @@ class Hosted:
         """Whether anybody reads its events."""
         return bool(self._followers)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs, waits or is followed: what is known of it is on disk."""
+        return not (self.is_followed or self._turns or self.session.running or self.session.approval)
+
     def push(self, event: Event) -> None:
         """Tell all followers."""
         told = Told(event, orjson.dumps(event_to_json(event)))

@@ -41,6 +41,7 @@ class Hosting:
         self._host = host
         self.conversations = conversations
         self._held: dict[str, _Held] = {}
+        host.on_full.append(self._make_room)
 
     async def create(
         self, agent: str, caller: Caller, *, id: str | None, definition: Agent, speak: bool | None, record: bool
@@ -55,12 +56,21 @@ class Hosting:
             saved = self.conversations.find(id)
             if saved is not None:
                 self._check(saved, agent, caller)
-            if (held := self._held.get(id)) is not None:
-                return await asyncio.shield(held.ready)
+            while (held := self._held.get(id)) is not None:
+                if not held.closing.is_set():
+                    self._held[id] = self._held.pop(id)  # used last
+                    return await asyncio.shield(held.ready)
+                await held.closed.wait()
         id = id or uuid4().hex
         held = self._held[id] = _Held(agent, caller.id, asyncio.get_running_loop().create_future())
         self._host.spawn(self._hold(id, held, caller, definition, speak, record), name=f"session {id}")
         return await asyncio.shield(held.ready)
+
+    def _make_room(self) -> None:
+        """Somebody waits for a place: the session that was idle longest goes back to disk."""
+        idle = [id for id in self._held if (hosted := self.live(id)) is not None and hosted.is_idle]
+        if idle and not any(held.closing.is_set() for held in self._held.values()):
+            self._held[idle[0]].closing.set()
 
     async def use(self, agent: str, id: str, caller: Caller) -> Hosted:
         """A session of the caller's; read from disk where it is not in memory.
@@ -70,8 +80,11 @@ class Hosting:
             ServerError: As `Host.open_session`.
         """
         self.saved(agent, id, caller)
-        definition = self._host.agents[agent]
-        hosted = await self.create(agent, caller, id=id, definition=definition, speak=None, record=False)
+        kept = self.conversations.settings(id)
+        definition = self._host.agents[agent].variant(instructions=kept.get("instructions"))
+        hosted = await self.create(
+            agent, caller, id=id, definition=definition, speak=kept.get("speak"), record=kept.get("record", False)
+        )
         self._host.touch(hosted.session)
         return hosted
 

@@ -95,9 +95,18 @@ async def get_agent(name: Name, request: Request, caller: CalledBy) -> AgentInfo
 async def create_session(name: Name, body: SessionCreate, request: Request, caller: CalledBy) -> SessionInfo:
     """Open a conversation, or go on with one of an earlier process."""
     agent = _agent(request, name, caller)
-    definition = agent.variant(instructions=body.instructions, voice=body.voice)
     hosting = hosting_of(request)
-    hosted = await hosting.create(name, caller, id=body.id, definition=definition, speak=body.speak, record=body.record)
+    given = body.model_dump(include={"instructions", "speak", "record"}, exclude_defaults=True)
+    settings = {**(hosting.conversations.settings(body.id) if body.id else {}), **given}
+    hosted = await hosting.create(
+        name,
+        caller,
+        id=body.id,
+        definition=agent.variant(instructions=settings.get("instructions"), voice=body.voice),
+        speak=settings.get("speak"),
+        record=settings.get("record", False),
+    )
+    hosting.conversations.keep_settings(hosted.session.id, settings)
     return _session_info(hosting, name, hosted.session.id, caller)
 
 

@@ -88,6 +88,10 @@ def test_what_is_not_the_same(one: str, other: str) -> None:
     assert word_error_rate(one, other) > 0
 
 
+def test_a_pronoun_is_no_part_of_a_number() -> None:
+    assert same_words("It is nine. I have a 2 in room A 17.") == "it is 9 i have a2 in room a17"
+
+
 def test_error_rates() -> None:
     assert word_error_rate("book a table for two", "book the table for two") == pytest.approx(0.2)
     assert word_error_rate("fifteen minutes", "fifty minutes") == pytest.approx(0.5)

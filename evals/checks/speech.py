@@ -16,7 +16,7 @@ from sayso.evals.comparators import Known, same_date, same_money, same_number, s
 from sayso.evals.entities import Found, entities, letters_of
 from sayso.evals.expectations import Limits, SpeechExpectation
 from sayso.evals.records import Check
-from sayso.evals.speech.wording import character_error_rate, word_error_rate
+from sayso.evals.speech.wording import character_error_rate, word_count, word_error_rate
 from sayso.speech.tts.normalize import normalize
 
 
@@ -76,11 +76,11 @@ def _error_rate(
     """Of all replies together, so that one word of a short reply is not a third of it."""
     if limits is None:
         return
-    pairs = [
-        (turn.trace.written, min(turn.trace.spoken, key=lambda text: rate(turn.trace.written, text))) for turn in heard
-    ]
-    found = round(rate(" ".join(written for written, _ in pairs), " ".join(spoken for _, spoken in pairs)), 4)
-    worst = max(heard, key=lambda turn: min(rate(turn.trace.written, text) for text in turn.trace.spoken))
+    rates = [(min(rate(turn.trace.written, text) for text in turn.trace.spoken), turn) for turn in heard]
+    words = [word_count(turn.trace.written) for turn in heard]
+    wrong = sum(one * count for (one, _), count in zip(rates, words, strict=True))
+    found = round(wrong / max(1, sum(words)), 4)
+    worst = max(rates, key=lambda pair: pair[0])[1]
     message = f"{found:.1%} of what was said is not what was written; worst: {worst.trace.written!r} is heard as "
     message += repr(worst.trace.spoken[0]) + "."
     yield checked(

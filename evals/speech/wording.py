@@ -119,6 +119,11 @@ def same_words(text: str) -> str:
     return " ".join(_joined_letters([word for word in plain.split() if word not in _FILLED]))
 
 
+def word_count(text: str) -> int:
+    """How many words are compared."""
+    return len(same_words(text).split())
+
+
 def word_error_rate(said: str, heard: str) -> float:
     """Substituted, deleted and inserted words over the words that were said; of Chinese, syllables.
 
@@ -155,10 +160,11 @@ def _joined_letters(words: list[str]) -> list[str]:
         if _LETTERS.fullmatch(word):
             run.append(word)
             continue
+        tail = [run.pop()] if len(run) > 1 and run[-1] in ("a", "i") and "".join(run[:-1]).isdecimal() else []
         is_code = any(map(str.isalpha, "".join(run))) and any(len(one) == 1 or one[-1:].isdecimal() for one in run)
         joined += ["".join(run)] if is_code else run
         run = []
-        joined.append(word)
+        joined += [*tail, word]
     return joined[:-1]
 
 

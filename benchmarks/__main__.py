@@ -21,6 +21,7 @@ PROGRAMS = [
     ["server"],
     ["server_crash"],
     ["injection"],
+    ["eval_mutants"],
 ]
 
 

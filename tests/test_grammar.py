@@ -278,3 +278,13 @@ def test_a_large_set_is_no_large_grammar() -> None:
         walker = Walker(grammar)
         walker.feed('pick","arguments":' + compact({"a": chosen}) + "}")
         assert walker.dead != fits
+
+
+@pytest.mark.parametrize("value", [{"type": "string", "format": "date"}, {"type": "string", "pattern": "^[A-Z]{2}$"}])
+def test_what_is_certain_ends_where_decoding_can_go_on(value: dict[str, Any]) -> None:
+    """The opening quote of a checked string is certain too, but there is no rule for what follows it."""
+    tool = ToolSpec("find", "Find.", {"type": "object", "properties": {"day": value}, "required": ["day"]})
+    walker = Walker(turn_grammar([tool], speech=False))
+    walker.feed(walker.certain())
+    assert not walker.may_end
+    assert lark(walker.rest())

@@ -162,9 +162,9 @@ class Walker:
             match stack[0]:
                 case Lit(text):
                     firsts.add(text[0])
-                case Str(open=False) | Leaf(kind="string"):
+                case Str(open=False):
                     firsts.add('"')
-                case _:
+                case _:  # also a `Leaf`: there is no rule for the rest of one
                     return None
         return firsts.pop() if len(firsts) == 1 else None
 

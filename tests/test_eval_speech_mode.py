@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,13 @@ from sayso.evals.loader import Loaded
 from sayso.evals.run.mode import Plan
 from sayso.evals.run.trace import TurnTrace
 from sayso.evals.scenario import Scenario
-from sayso.evals.speech.cache import ClipCache
+from sayso.evals.speech.cache import CacheMiss, ClipCache
 from sayso.evals.speech.gate import voiced
 from sayso.evals.speech.mode import SpeechMode
 from sayso.evals.speech.recorder import RATE_HZ
 from sayso.evals.speech.render import Renderer
 from sayso.items import Audio
-from sayso.models.base import Profile
+from sayso.models.base import ModelEvent, ModelRequest, Profile
 from sayso.speech.audio import load
 from sayso.testing import ScriptedModel, call, fail, hear, say, wait
 
@@ -141,8 +144,6 @@ def test_an_interruption_while_a_tool_runs(tmp_path: Path) -> None:
     @tool(effect="read")
     async def slow() -> str:
         """Takes its time."""
-        import asyncio
-
         await asyncio.sleep(30)
         return "late"
 
@@ -169,8 +170,6 @@ def test_the_time_to_an_answer_leaves_fillers_out(tmp_path: Path) -> None:
     @tool(effect="read", filler="One moment.")
     async def slow() -> str:
         """Takes its time."""
-        import asyncio
-
         await asyncio.sleep(4)
         return "late"
 
@@ -200,6 +199,43 @@ def test_a_script_without_ears_or_voice_gets_both(tmp_path: Path) -> None:
     assert (trace.heard, trace.reply) == ("What time is it?", "It is nine.")
     assert trace.ttfa_s is not None
     model.assert_finished()
+
+
+class Computes:
+    """A model that works in a thread which the event loop does not see."""
+
+    def __init__(self, model: ScriptedModel) -> None:
+        self._model, self.profile, self.warm, self.say = model, model.profile, model.warm, model.say
+
+    async def respond(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        worker = threading.Thread(target=lambda: loop.call_soon_threadsafe(done.set))
+        worker.start()
+        await done.wait()
+        worker.join()
+        async with aclosing(self._model.respond(request)) as events:
+            async for event in events:
+                yield event
+
+    async def aclose(self) -> None:
+        """Nothing to free."""
+
+
+def test_a_model_that_computes_is_waited_for_and_not_timed(tmp_path: Path) -> None:
+    model = Computes(ScriptedModel((None, [*hear("what time is it"), *say("It is nine.")])))
+    (trace,) = talk(tmp_path, model, ASKED)[0]
+    assert (trace.heard, trace.reply, trace.ttfa_s) == ("what time is it", "It is nine.", None)
+
+
+def test_clips_that_are_there_need_no_synthesiser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAYSO_CACHE", str(tmp_path / "empty"))
+    scenario = loaded(tmp_path, {"user": "Hello."})
+    renderer = Renderer(ClipCache(tmp_path / "clips", may_make=False))
+    assert renderer.voice(scenario.scenario.audio.render, "en", 1) == renderer.voice(
+        scenario.scenario.audio.render, "en", 1
+    )
+    with pytest.raises(CacheMiss, match="'Hello\\.'"):
+        renderer.clip(scenario.scenario.turns[0], scenario, 1)
 
 
 class Writes:

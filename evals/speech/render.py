@@ -25,6 +25,8 @@ from sayso.evals.speech.wording import Pause, parts_of, word_error_rate, words_o
 from sayso.items import Audio
 from sayso.models.embedded import Engine
 from sayso.speech.audio import concatenate, load, resample
+from sayso.speech.tts.kokoro_voices import describe, measured_voices
+from sayso.voices import Voice
 
 if TYPE_CHECKING:
     from sayso.speech.tts.base import Synthesizer
@@ -149,7 +151,7 @@ class Renderer:
         """
         if render.voice is not None:
             return render.voice
-        known = [voice for voice in self._speaker().voices if voice.name not in NO_CALLERS]
+        known = [voice for voice in self._voices() if voice.name not in NO_CALLERS]
         wide = language.split("-")[0]
         fitting = [voice for voice in known if voice.language == language]
         fitting = fitting or [voice for voice in known if voice.language.split("-")[0] == wide]
@@ -226,6 +228,12 @@ class Renderer:
             return self.render(words, language, self.voice(plain, language, number), plain)[1].audio
 
         return speak
+
+    def _voices(self) -> Sequence[Voice]:
+        """All that there are; those of Kokoro are known without its files, which a machine with all clips needs not."""
+        if self._synthesizer is None and self._engine == "kokoro":
+            return [describe(name) for name in measured_voices()]
+        return self._speaker().voices
 
     def _speaker(self) -> Synthesizer:
         if self._synthesizer is None:

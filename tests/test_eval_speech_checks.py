@@ -21,7 +21,7 @@ from sayso.evals.scenario import Scenario
 from sayso.evals.speech.cache import ClipCache
 from sayso.evals.speech.fill import fill
 from sayso.evals.speech.render import Renderer
-from sayso.events import TextDelta
+from sayso.events import Heard, TextDelta
 from sayso.items import Audio
 from sayso.speech.audio import save
 from sayso.voices import Voice
@@ -95,6 +95,9 @@ def test_a_backchannel_has_to_be_passed_over() -> None:
     assert cut.verdict == "fail" and "stopped talking" in cut.message
     (answered,) = checks(turn("A long story."), turn("Yes?", index=1), expects=ignored)
     assert answered.verdict == "fail" and "answered" in answered.message
+    heard = turn("A long story. Yes?")
+    heard.events += [Heard(text="Tell me."), Heard(text="Mm-hm.")]
+    assert checks(heard, quiet, expects=ignored)[0].verdict == "fail"
 
 
 def test_text_has_no_sound() -> None:

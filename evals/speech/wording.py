@@ -52,6 +52,11 @@ _SHORT: Final = (
     (r"'m\b", " am"),
     (r"\b(it|that|what|there|here|he|she|who|where|how|let)'s\b", r"\1 is"),
     (r"\bokay\b", "ok"),
+    (r"(?<=\w\w)our(?=s?\b|ed\b|ing\b|ful\b|ite)", "or"),  # British spellings; the same is done to both texts
+    (r"(?<=\w[tb])re\b", "er"),
+    (r"(?<=\w\w)is(?=(?:e|ed|es|ing|ation)\b)", "iz"),
+    (r"\bcosy\b", "cozy"),
+    (r"\bgrey\b", "gray"),
 )
 
 
@@ -161,7 +166,7 @@ def _joined_letters(words: list[str]) -> list[str]:
             run.append(word)
             continue
         tail = [run.pop()] if len(run) > 1 and run[-1] in ("a", "i") and "".join(run[:-1]).isdecimal() else []
-        is_code = any(map(str.isalpha, "".join(run))) and any(len(one) == 1 or one[-1:].isdecimal() for one in run)
+        is_code = any(len(one) == 1 or one[-1:].isdecimal() for one in run)
         joined += ["".join(run)] if is_code else run
         run = []
         joined += [*tail, word]

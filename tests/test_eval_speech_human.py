@@ -88,7 +88,7 @@ def test_a_code_is_rendered_so_that_it_is_understood(tmp_path: Path, model_path:
     assert clip.word_error_rate == 0.0
     plain = renderer.clip(UserTurn(user="Move my appointment to Wednesday, please."), loaded, 3)
     assert plain.voice == clip.voice and plain.word_error_rate == 0.0
-    assert len(identity_of("kokoro")["weights"]) == 64
+    assert len(identity_of("kokoro", "en")["weights"]) == 64
 
 
 def test_people_are_answered_once_they_have_finished(shared_data: Path, tmp_path: Path) -> None:

@@ -126,6 +126,15 @@ def test_one_rendering_serves_many_effects(tmp_path: Path) -> None:
     assert not np.array_equal(make.clip(scenario.scenario.turns[0], scenario, 2).audio.samples, clip.audio.samples)
 
 
+def test_babble_is_made_of_clips_whatever_their_keys(tmp_path: Path) -> None:
+    scenario = loaded(tmp_path, audio={"effects": [{"noise": "babble", "snr_db": 10}]})
+    speaker = Tones()
+    make = renderer(tmp_path, speaker)
+    for seed in range(24):  # with one lock for both layers, some of these would wait for themselves
+        assert len(make.clip(scenario.scenario.turns[0], scenario, seed).audio.samples)
+    assert len({text for text, _, _ in speaker.spoken}) == 7
+
+
 def test_a_turns_own_effects_replace_the_scenarios(tmp_path: Path) -> None:
     scenario = loaded(tmp_path, audio={"effects": [{"gain_db": -20}]})
     make = renderer(tmp_path)

